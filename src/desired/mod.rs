@@ -1,0 +1,1 @@
+//! Snapshot to what should be true, or every problem found.

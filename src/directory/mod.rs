@@ -1,0 +1,1 @@
+//! The same tree from a folder on one machine.

@@ -1,0 +1,1 @@
+//! Compare, stage, fsync, replace; last good copies.

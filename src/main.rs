@@ -1,0 +1,2 @@
+//! The `setkeeper` program.
+fn main() {}

@@ -1,0 +1,126 @@
+//! A datasource: one database connection as its znode wants it, with its secrets still unresolved.
+//!
+//! It exists only if it is valid by itself; whether two of them clash is for whoever sees all.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+use uuid::Uuid;
+
+use super::snapshot::Origin;
+use super::value::Value;
+
+/// What identifies a datasource in the tree: its znode's name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DatasourceName(String);
+
+impl DatasourceName {
+    /// Takes a znode's name.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The UUID that this datasource has in every Superset of `cluster`, for ever: version 5 of both names.
+    #[must_use]
+    pub fn uuid(&self, cluster: &str) -> Uuid {
+        let cluster = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("setkeeper:{cluster}").as_bytes());
+        Uuid::new_v5(&cluster, self.0.as_bytes())
+    }
+}
+
+impl fmt::Display for DatasourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One database connection as the tree wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Datasource {
+    /// Its znode's name.
+    pub name: DatasourceName,
+    /// Where it is written down.
+    pub origin: Origin,
+    /// The name people see in Superset.
+    pub database_name: String,
+    /// Its UUID in Superset.
+    pub uuid: Uuid,
+    /// The SQLAlchemy URI without its password.
+    pub uri: SqlalchemyUri,
+    /// The password: text, `$secret`, `$env` or `$file`.
+    pub password: Option<Value>,
+    /// Every other field of Superset's database schema that the znode sets, under Superset's name. `extra` and
+    /// `masked_encrypted_extra` are mappings here; values may be `$env`, `$file` and `$secret` at any depth.
+    pub fields: BTreeMap<String, Value>,
+    /// Whether an existing connection of the same name may be taken over.
+    pub adopt: bool,
+}
+
+/// A SQLAlchemy URI without a password in it (`engine[+driver]://user@host:port/database?query`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlalchemyUri(Url);
+
+impl SqlalchemyUri {
+    /// Takes a URI that has been parsed; the password in it, if any, is taken out and handed back, still percent-encoded.
+    #[must_use]
+    pub fn from_url(mut url: Url) -> (Self, Option<String>) {
+        let password = url.password().map(ToOwned::to_owned);
+        if password.is_some() {
+            // Cannot fail where there was one.
+            let _ = url.set_password(None);
+        }
+        (Self(url), password)
+    }
+
+    /// The URI without the password.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+
+    /// The engine alone: `postgresql` of `postgresql+psycopg2`.
+    #[must_use]
+    pub fn engine(&self) -> &str {
+        let scheme = self.0.scheme();
+        scheme.split_once('+').map_or(scheme, |(engine, _)| engine)
+    }
+
+    /// The driver, where one is named: `psycopg2` of `postgresql+psycopg2`.
+    #[must_use]
+    pub fn driver(&self) -> Option<&str> {
+        self.0.scheme().split_once('+').map(|(_, driver)| driver)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_uuid_depends_on_both_names_and_never_changes() {
+        let name = DatasourceName::new("sales");
+        // A changed value here would orphan every connection in the field.
+        assert_eq!(name.uuid("superset").to_string(), "d0cc5724-5f90-5a9b-b48a-3142f9d3e3f6");
+        assert_ne!(name.uuid("superset"), name.uuid("other"));
+        assert_ne!(name.uuid("superset"), DatasourceName::new("hr").uuid("superset"));
+    }
+
+    #[test]
+    fn a_password_never_stays_in_the_uri() {
+        let url = Url::parse("postgresql+psycopg2://bob:s%40crt@db:5432/sales").unwrap();
+        let (uri, password) = SqlalchemyUri::from_url(url);
+        assert_eq!(uri.url().as_str(), "postgresql+psycopg2://bob@db:5432/sales");
+        assert_eq!(password.as_deref(), Some("s%40crt"));
+        assert_eq!((uri.engine(), uri.driver()), ("postgresql", Some("psycopg2")));
+    }
+}

@@ -1,0 +1,14 @@
+//! The vocabulary of Setkeeper: what the other rooms talk about.
+//!
+//! Plain values with their laws in their types, no I/O and no clocks. Everything else may import this room;
+//! it imports nothing of the project.
+
+pub mod connection;
+pub mod datasource;
+pub mod digest;
+pub mod instance;
+pub mod problem;
+pub mod secret;
+pub mod snapshot;
+pub mod status;
+pub mod value;

@@ -1,0 +1,74 @@
+//! Status: what `/status`, `setkeeper status` and the datasources' status znodes show.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::datasource::DatasourceName;
+use super::instance::{Instance, InstanceId};
+use super::problem::Problem;
+
+/// How a datasource fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatasourceState {
+    /// Superset has it as the tree wants it.
+    InSync,
+    /// Not tried yet.
+    Pending,
+    /// Its server does not answer.
+    Unreachable,
+    /// Its znode is not valid.
+    Invalid,
+    /// Superset has a connection of that name which is not ours.
+    Conflict,
+    /// Superset refused it.
+    Failed,
+    /// Superset has it, the tree no longer does.
+    Orphaned,
+}
+
+/// The last outcome for one datasource.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasourceStatus {
+    /// Its znode's name.
+    pub name: DatasourceName,
+    /// How it fares.
+    pub state: DatasourceState,
+    /// Its UUID in Superset.
+    pub uuid: Uuid,
+    /// Superset's number for it, once it has one.
+    pub database_id: Option<i64>,
+    /// Why it is not in sync, without secrets.
+    pub error: Option<String>,
+    /// When this came to be, RFC 3339 in UTC; null while pending.
+    pub at: Option<String>,
+    /// The instance that says so; null while pending.
+    pub by: Option<InstanceId>,
+}
+
+/// What `rollout` shows: which release was confirmed by a person although the guard held it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rollout {
+    /// The release that every live instance has completed.
+    pub completed: Option<String>,
+    /// The digest of the tree that a person confirmed.
+    pub confirmed: Option<String>,
+    /// Releases that proved bad.
+    pub quarantine: Vec<serde_json::Value>,
+}
+
+/// The cluster as `setkeeper status -o json` and `/status` show it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// Every live instance.
+    pub instances: Vec<Instance>,
+    /// Who leads.
+    pub leader: Option<InstanceId>,
+    /// Every datasource.
+    pub datasources: Vec<DatasourceStatus>,
+    /// Everything wrong in the tree.
+    pub problems: Vec<Problem>,
+    /// The rollout record.
+    pub rollout: Rollout,
+}

@@ -1,0 +1,165 @@
+//! Values as fragments and datasources mean them: plain data, and directives for what is not a literal.
+//!
+//! A [`Value`] is what is left once fragments are merged: `$replace` and `$unset`, which speak to the merge, are not in it.
+//! Mappings are sorted, so that the same value always renders to the same bytes.
+
+use std::collections::BTreeMap;
+
+use super::secret::SecretText;
+
+/// A key of a mapping.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// `null:`
+    Null,
+    /// `true:`
+    Bool(bool),
+    /// `1:`
+    Int(i128),
+    /// `name:`
+    Str(String),
+}
+
+/// A mapping of values.
+pub type Mapping = BTreeMap<Key, Value>;
+
+/// One value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Nothing.
+    Null,
+    /// Truth.
+    Bool(bool),
+    /// A whole number.
+    Int(i128),
+    /// A floating-point number; infinities and not-a-number included.
+    Float(f64),
+    /// Text.
+    Str(String),
+    /// A sequence.
+    List(Vec<Value>),
+    /// A mapping.
+    Map(Mapping),
+    /// What no literal can say.
+    Directive(Directive),
+}
+
+/// What a one-key mapping whose key begins with `$` means.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Directive {
+    /// `{$env: NAME}`: an environment variable, read where the value is used.
+    Env(String),
+    /// `{$file: path}`: a file's content, read where the value is used, without the line end at its end.
+    File(String),
+    /// `{$timedelta: …}`, in microseconds.
+    Timedelta(i64),
+    /// `{$tuple: […]}`
+    Tuple(Vec<Value>),
+    /// `{$set: […]}`
+    Set(Vec<Value>),
+    /// `{$crontab: "m h dom mon dow"}`: the five fields.
+    Crontab([String; 5]),
+    /// `{$class: {…}}`: a class with those attributes.
+    Class(BTreeMap<String, Value>),
+    /// `{$object: {class, args, kwargs}}`: an imported class, called.
+    Object {
+        /// The dotted name to import and call.
+        class: DottedName,
+        /// Positional arguments.
+        args: Vec<Value>,
+        /// Keyword arguments.
+        kwargs: BTreeMap<String, Value>,
+    },
+    /// `{$ref: dotted.name}`: an imported object.
+    Ref(DottedName),
+    /// `{$merge: {…}}`: merged, as Superset loads, over what the base set.
+    Merge(Mapping),
+    /// `{$secret: "…"}`: plain text that is a secret wherever it stands.
+    Secret(SecretText),
+    /// `{$python: "expression"}`: raw Python.
+    Python(String),
+}
+
+/// A dotted Python name of two parts or more (`cachelib.redis.RedisCache`): identifiers only, so that it can stand in code.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DottedName(String);
+
+impl DottedName {
+    /// Takes `text` if it is a dotted name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let parts: Vec<_> = text.split('.').collect();
+        (parts.len() >= 2 && parts.iter().all(|part| is_identifier(part))).then(|| Self(text.to_owned()))
+    }
+
+    /// The whole name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The module to import, and the name in it.
+    #[must_use]
+    pub fn split(&self) -> (&str, &str) {
+        self.0.rsplit_once('.').unwrap_or(("", &self.0))
+    }
+}
+
+/// Whether `text` is an ASCII Python identifier (keywords are not looked at).
+#[must_use]
+pub fn is_identifier(text: &str) -> bool {
+    let mut chars = text.chars();
+    chars.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && chars.all(|rest| rest.is_ascii_alphanumeric() || rest == '_')
+}
+
+impl Value {
+    /// What kind of value it is, as an error message names it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool(_) => "a boolean",
+            Self::Int(_) => "a whole number",
+            Self::Float(_) => "a number",
+            Self::Str(_) => "text",
+            Self::List(_) => "a list",
+            Self::Map(_) => "a mapping",
+            Self::Directive(_) => "a directive",
+        }
+    }
+
+    /// The text, where it is plain text.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        Self::Str(text.to_owned())
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Str(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_dotted_identifiers_are_names() {
+        assert_eq!(DottedName::parse("cachelib.redis.RedisCache").unwrap().split(), ("cachelib.redis", "RedisCache"));
+        for bad in ["os", "os.", ".os", "os.system('x')", "a b.c", "1a.b", "a..b", "ä.b"] {
+            assert!(DottedName::parse(bad).is_none(), "{bad}");
+        }
+    }
+}

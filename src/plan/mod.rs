@@ -1,0 +1,1 @@
+//! The pure difference between what is wanted and what is observed.

@@ -1,0 +1,1 @@
+//! Secrets resolved where they are used, within the allow-lists.
