@@ -56,7 +56,7 @@ impl FaultKind {
 /// Superset's connections.
 pub trait Connections: Send + Sync + 'static {
     /// Resolves a datasource's secrets and says what its connection should hold.
-    fn wanted(&self, key: &DigestKey, datasource: &Datasource) -> Result<Wanted, Fault>;
+    fn wanted(&self, key: &DigestKey, datasource: &Datasource) -> impl Future<Output = Result<Wanted, Fault>> + Send;
 
     /// Lists all connections, in one call.
     fn list(&self) -> impl Future<Output = Result<Vec<Connection>, Fault>> + Send;

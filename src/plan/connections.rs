@@ -23,10 +23,8 @@ pub struct Wanted {
     pub adopt: bool,
     /// The server to probe before Superset is asked to connect to it; none where a probe from here would prove nothing.
     pub server: Option<Server>,
-    /// All fields.
+    /// All fields, and the digest that marks them.
     pub request: Request,
-    /// The digest of all fields, as the mark of an earlier push has it.
-    pub digest: String,
 }
 
 /// A server by host and TCP port.
@@ -260,18 +258,16 @@ pub fn judge(wanted: &Wanted, observed: &Observed, seen: &Seen) -> Verdict {
 
 fn judge_ours(wanted: &Wanted, connection: &Connection, stored: Option<&Stored>, seen: &Seen) -> Verdict {
     let id = connection.id;
-    let is_marked = connection.mark.as_ref().is_some_and(|mark| mark.digest == wanted.digest);
+    let is_marked = connection.mark.as_ref().is_some_and(|mark| mark.digest == wanted.request.digest);
     if is_marked && seen.get(&wanted.uuid) == Some(&connection.changed_on) {
         return Verdict::Settled(Settled::InSync { id });
     }
     let Some(stored) = stored else { return Verdict::Look { id } };
-    let differs = drift::differs(stored, &wanted.request);
-    if is_marked && differs.is_empty() {
+    let names = drift::to_put(stored, &wanted.request);
+    if names.is_empty() {
         return Verdict::Settled(Settled::InSync { id });
     }
-    // Superset shows a secret to nobody, so only the mark can tell that one changed: under another mark all are sent.
-    let request = if is_marked { wanted.request.only(&differs) } else { wanted.request.only_and_sealed(&differs) };
-    Verdict::Push(Step::Update { id, request, differs })
+    Verdict::Push(Step::Update { id, request: wanted.request.only(&names), differs: drift::drift(stored, &wanted.request) })
 }
 
 fn judge_orphans(

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::ledger::{Job, Ledger, Outcome, Rules, Unfit};
+use super::sleep_to;
 use crate::desired::Resolution;
-use crate::model::datasource::DatasourceName;
+use crate::model::datasource::{Datasource, DatasourceName};
 use crate::model::instance::{InstanceId, Standing};
 use crate::model::status::{DatasourceState, DatasourceStatus};
 use crate::plan::connections::{Step, Wanted};
@@ -55,6 +55,15 @@ pub struct ConnectionsLoop<C> {
     pub inputs: Inputs,
     /// What it reports.
     pub statuses: watch::Sender<Statuses>,
+    /// What each datasource came to, for as long as neither it nor a secret's file changes.
+    pub cache: BTreeMap<DatasourceName, Known>,
+}
+
+/// A datasource, and what its connection should hold.
+pub struct Known {
+    generation: u64,
+    datasource: Arc<Datasource>,
+    wanted: Result<Wanted, Fault>,
 }
 
 /// One term of leadership: its ledger and its jobs.
@@ -78,7 +87,7 @@ impl<C: Connections> ConnectionsLoop<C> {
         let mut report_at = None;
         loop {
             let now = Instant::now();
-            if self.follow_standing(&mut term, now) {
+            if self.follow_standing(&mut term, now).await {
                 report_at = Some(now);
             }
             let wake = term.as_mut().and_then(|term| self.advance(term, now));
@@ -86,13 +95,13 @@ impl<C: Connections> ConnectionsLoop<C> {
                 () = cancel.cancelled() => break,
                 changed = self.inputs.resolution.changed() => match changed {
                     Ok(()) => {
-                        self.take_wanted(&mut term);
+                        self.take_wanted(&mut term).await;
                         report_at = Some(Instant::now());
                     }
                     Err(_) => break,
                 },
                 changed = self.inputs.secrets.changed() => match changed {
-                    Ok(()) => self.take_wanted(&mut term),
+                    Ok(()) => self.take_wanted(&mut term).await,
                     Err(_) => break,
                 },
                 changed = self.inputs.standing.changed() => if changed.is_err() { break },
@@ -113,7 +122,7 @@ impl<C: Connections> ConnectionsLoop<C> {
     }
 
     /// Begins and ends terms, and says whether one began.
-    fn follow_standing(&mut self, term: &mut Option<Term>, now: Instant) -> bool {
+    async fn follow_standing(&mut self, term: &mut Option<Term>, now: Instant) -> bool {
         let standing = *self.inputs.standing.borrow_and_update();
         let number = match standing {
             Standing::Leader { term, .. } if standing.leads(now) => Some(term),
@@ -128,7 +137,7 @@ impl<C: Connections> ConnectionsLoop<C> {
             jobs: JoinSet::new(),
             lanes: Lanes { healthy: Arc::new(Semaphore::new(self.concurrency)), suspect: Arc::new(Semaphore::new(1)) },
         });
-        self.take_wanted(term);
+        self.take_wanted(term).await;
         term.is_some()
     }
 
@@ -142,19 +151,30 @@ impl<C: Connections> ConnectionsLoop<C> {
         term.ledger.wake_after(now)
     }
 
-    fn take_wanted(&mut self, term: &mut Option<Term>) {
+    async fn take_wanted(&mut self, term: &mut Option<Term>) {
         let resolution = self.inputs.resolution.borrow_and_update().clone();
-        self.inputs.secrets.mark_unchanged();
+        let generation = *self.inputs.secrets.borrow_and_update();
         let (Some(term), Some(resolution)) = (term, resolution) else { return };
+        let mut before = std::mem::take(&mut self.cache);
         let (mut wanted, mut unfit) = (BTreeMap::new(), BTreeMap::new());
         for (name, datasource) in resolution.datasources() {
-            match self.world.wanted(resolution.key(), datasource) {
-                Ok(fit) => drop(wanted.insert(name.clone(), fit)),
+            let known = before.remove(name).filter(|known| known.generation == generation && Arc::ptr_eq(&known.datasource, datasource));
+            let known = match known {
+                Some(known) => known,
+                None => Known {
+                    generation,
+                    datasource: Arc::clone(datasource),
+                    wanted: self.world.wanted(resolution.key(), datasource).await,
+                },
+            };
+            match &known.wanted {
+                Ok(fit) => drop(wanted.insert(name.clone(), fit.clone())),
                 Err(fault) => {
-                    let error = fault.message;
-                    unfit.insert(name.clone(), Unfit { state: DatasourceState::Failed, uuid: datasource.uuid, error });
+                    let (state, error) = (DatasourceState::Failed, fault.message.clone());
+                    unfit.insert(name.clone(), Unfit { state, uuid: datasource.uuid, error });
                 }
             }
+            self.cache.insert(name.clone(), known);
         }
         for (name, error) in resolution.invalid_datasources() {
             let uuid = name.uuid(&self.rules.cluster);
@@ -257,13 +277,6 @@ async fn next_outcome(term: &mut Option<Term>) -> Option<Outcome> {
     match term {
         Some(term) if !term.jobs.is_empty() => term.jobs.join_next().await.and_then(Result::ok),
         _ => std::future::pending().await,
-    }
-}
-
-async fn sleep_to(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

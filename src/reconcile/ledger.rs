@@ -333,7 +333,7 @@ impl Ledger {
             return;
         }
         let Some(wanted) = wanted else { return };
-        let mark = Some(Mark { name: name.as_str().to_owned(), digest: wanted.digest.clone() });
+        let mark = Some(Mark { name: name.as_str().to_owned(), digest: wanted.request.digest.clone() });
         let changed_on = String::new();
         self.seen.insert(wanted.uuid, changed_on.clone());
         self.fresh.insert(wanted.uuid);

@@ -18,10 +18,14 @@ pub fn render(origin: &Origin, text: &str, config: &Config, labels: &Labels) -> 
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.set_keep_trailing_newline(true);
     let config: Shown = config.settings().map(|(name, value)| (name, shown(value))).collect();
-    let result = environment.render_named_str(origin.as_str(), text, context! { config, labels });
-    result.map_err(|error| problem(origin, &error))
+    let mut result =
+        environment.render_named_str(origin.as_str(), text, context! { config, labels }).map_err(|error| problem(origin, &error))?;
+    // minijinja drops the line end at a template's end, which belongs to a text file.
+    if text.ends_with('\n') {
+        result.push('\n');
+    }
+    Ok(result)
 }
 
 fn problem(origin: &Origin, error: &Error) -> Problem {
