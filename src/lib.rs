@@ -1,10 +1,13 @@
 //! Setkeeper keeps Apache Superset in line with what ZooKeeper says.
 
+pub mod cli;
+pub mod commands;
 pub mod desired;
 pub mod directory;
 pub mod files;
 pub mod http;
 pub mod model;
+pub mod output;
 pub mod plan;
 pub mod render;
 pub mod secrets;

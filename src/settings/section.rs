@@ -5,8 +5,8 @@
 //! code that reads a key is the one list of keys.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fmt, io};
 
 use super::Reference;
 use super::environment;
@@ -40,12 +40,6 @@ pub(super) struct Section<'r, 'a> {
     given: Option<&'a Node>,
     default: Option<&'a Node>,
     asked: Vec<&'static str>,
-}
-
-impl fmt::Debug for Section<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Section").field("path", &self.path).finish_non_exhaustive()
-    }
 }
 
 impl<'a> Reading<'a> {
