@@ -91,3 +91,13 @@ pub trait Host: Send + 'static {
     /// Remembers what was applied, soon and durably.
     fn remember(&mut self, version: &Version, files: &[FileWanted]);
 }
+
+/// Whether Superset answers.
+pub trait Health: Send + Sync + 'static {
+    /// Its version as far as it tells one, or `None` if it does not answer.
+    fn ask(&self) -> impl Future<Output = Option<SupersetVersion>> + Send;
+}
+
+/// What a healthy Superset tells of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SupersetVersion(pub Option<String>);

@@ -155,6 +155,8 @@ pub struct Applied {
 pub struct LastGood {
     /// What is applied.
     pub applied: Applied,
+    /// Whether a reload was begun of which nobody knows how it ended.
+    pub reloading: bool,
     /// What was applied before it, for going back.
     pub previous: Option<Applied>,
     /// What the guard against sudden loss has to remember, in its own words.

@@ -3,7 +3,6 @@
 //! Only an instance whose own Superset answered lately may stand for election; a leader without one for [`RESIGN_AFTER`]
 //! resigns, so that another with a living Superset takes over. Superset being down changes nothing else.
 
-use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -11,22 +10,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::model::instance::SupersetSeen;
+use crate::world::{Health, SupersetVersion};
 
 /// How long a leader's Superset may be silent.
 pub const RESIGN_AFTER: Duration = Duration::from_secs(30);
 const EVERY: Duration = Duration::from_secs(10);
 /// While Superset does not answer it is asked more often, so that its return is noticed.
 const EVERY_WHILE_DOWN: Duration = Duration::from_secs(2);
-
-/// Asks Superset for its health and version.
-pub trait Ask: Send + Sync + 'static {
-    /// Whether it answered, and its version where it told one.
-    fn ask(&self) -> impl Future<Output = Option<SupersetVersion>> + Send;
-}
-
-/// What a healthy Superset tells of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SupersetVersion(pub Option<String>);
 
 /// The loop and what it needs.
 pub struct HealthLoop<A> {
@@ -40,7 +30,7 @@ pub struct HealthLoop<A> {
     pub entitled: watch::Sender<bool>,
 }
 
-impl<A: Ask> HealthLoop<A> {
+impl<A: Health> HealthLoop<A> {
     /// Runs until cancelled.
     pub async fn run(self, cancel: CancellationToken) {
         let mut last_answer = None;
