@@ -169,33 +169,36 @@ impl Drop for Group {
     }
 }
 
-/// Reads to the end, or until it is enough, and keeps the last of it.
-fn tail(mut from: impl AsyncRead + Unpin + Send + 'static, enough: &CancellationToken) -> JoinHandle<Vec<u8>> {
+/// Reads to the end, or until it is enough, and keeps the last of it, from the start of a word: of a password that is cut in
+/// two nothing would tell that the rest is one.
+fn tail(mut from: impl AsyncRead + Unpin + Send + 'static, enough: &CancellationToken) -> JoinHandle<String> {
     let enough = enough.clone();
     tokio::spawn(async move {
-        let (mut kept, mut chunk) = (Vec::new(), [0; 1024]);
+        let (mut kept, mut chunk, mut is_cut) = (Vec::new(), [0; 1024], false);
         while let Some(Ok(length @ 1..)) = enough.run_until_cancelled(from.read(&mut chunk)).await {
             kept.extend_from_slice(&chunk[..length]);
             let surplus = kept.len().saturating_sub(TAIL);
             kept.drain(..surplus);
+            is_cut |= surplus > 0;
         }
-        kept
+        let text = String::from_utf8_lossy(&kept);
+        let whole = if is_cut { text.split_once(char::is_whitespace).map_or("", |(_, whole)| whole) } else { &text };
+        whole.to_owned()
     })
 }
 
-async fn last_words(outputs: [Option<JoinHandle<Vec<u8>>>; 2], enough: &CancellationToken) -> String {
+async fn last_words(outputs: [Option<JoinHandle<String>>; 2], enough: &CancellationToken) -> String {
     let mut text = String::new();
     for mut output in outputs.into_iter().flatten() {
-        let read = match timeout(LAST_WORDS, &mut output).await {
-            Ok(read) => read,
-            Err(_) => {
-                enough.cancel();
-                output.await
-            }
+        let read = if let Ok(read) = timeout(LAST_WORDS, &mut output).await {
+            read
+        } else {
+            enough.cancel();
+            output.await
         };
-        text.push_str(&String::from_utf8_lossy(&read.unwrap_or_default()));
+        text.push_str(&read.unwrap_or_default());
     }
-    Scrub::default().clean(&text)
+    Scrub::default().clean_end(&text)
 }
 
 #[cfg(test)]
