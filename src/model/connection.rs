@@ -14,6 +14,9 @@ use super::secret::SecretText;
 /// Under which key of a connection's `extra` the mark lies.
 pub const MARK: &str = "setkeeper";
 
+/// The one field that Superset takes and never shows.
+pub const INVISIBLE: &str = "external_url";
+
 /// One connection as Superset's list shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
@@ -111,6 +114,15 @@ impl Request {
         part
     }
 
+    /// The same for a connection that bears another mark: besides the named fields, all that only the mark can tell about,
+    /// which is what holds a secret and what Superset never shows, and the field with the mark itself.
+    #[must_use]
+    pub fn only_and_sealed<S: AsRef<str>>(&self, names: &[S]) -> Self {
+        let named = names.iter().map(AsRef::as_ref);
+        let sealed = self.sealed.keys().map(String::as_str);
+        self.only(&named.chain(sealed).chain([INVISIBLE, "extra"]).collect::<Vec<_>>())
+    }
+
     /// The JSON object to send: the one place where sealed fields are opened.
     #[must_use]
     pub fn body(&self) -> SecretText {
@@ -144,6 +156,7 @@ mod tests {
     fn a_part_keeps_the_named_fields_the_digest_and_what_must_be_scrubbed() {
         let part = request().only(&["sqlalchemy_uri", "unknown"]);
         assert_eq!(part.names(), ["sqlalchemy_uri"]);
+        assert_eq!(request().only_and_sealed(&["cache_timeout"]).names(), ["cache_timeout", "sqlalchemy_uri"]);
         assert_eq!((part.secrets, part.digest), (request().secrets, request().digest));
     }
 

@@ -5,46 +5,28 @@
 //! tunnel, and says nothing in several ways (null, empty text, an empty object). After a PUT of what differs nothing
 //! differs (law 3). Secrets are compared only where Superset shows them; names leave here, values never (law 9).
 
-use std::collections::BTreeSet;
-
 use serde_json::Value as Json;
 
-use crate::model::connection::{MARK, Request, Stored};
+use crate::model::connection::{INVISIBLE, MARK, Request, Stored};
 
 use super::same_uri::same_uri;
 
 /// What Superset shows in place of a password, and takes for "leave it as it is".
 pub(super) const MASK: &str = "XXXXXXXXXX";
 
-/// Never shown by Superset, so that only the digest tells whether it is as it should be.
-const INVISIBLE: [&str; 1] = ["external_url"];
-
 /// The names of the fields that are seen to differ, sorted.
 #[must_use]
-pub fn drift(stored: &Stored, request: &Request) -> Vec<String> {
+pub fn differs(stored: &Stored, request: &Request) -> Vec<String> {
     let open = request.open.iter().map(|(name, value)| (name, Some(value.clone())));
     let sealed = request.sealed.iter().map(|(name, text)| (name, serde_json::from_str(text.expose()).ok()));
     let mut names: Vec<_> = open
         .chain(sealed)
-        .filter(|(name, _)| !INVISIBLE.contains(&name.as_str()))
+        .filter(|(name, _)| name.as_str() != INVISIBLE)
         .filter(|(name, wanted)| !wanted.as_ref().is_some_and(|wanted| same(name, wanted, stored.fields.get(*name))))
         .map(|(name, _)| name.clone())
         .collect();
     names.sort_unstable();
     names
-}
-
-/// The names of the fields that a PUT must carry, sorted: the drift, and where the mark is not the request's, also the mark
-/// itself and all that no comparison can see.
-#[must_use]
-pub fn to_put(stored: &Stored, request: &Request) -> Vec<String> {
-    let mut names: BTreeSet<_> = drift(stored, request).into_iter().collect();
-    if stored.mark().is_none_or(|mark| mark.digest != request.digest) {
-        let invisible = INVISIBLE.into_iter().filter(|name| request.open.contains_key(*name));
-        names.extend(request.sealed.keys().cloned());
-        names.extend(invisible.chain(["extra"]).map(ToOwned::to_owned));
-    }
-    names.into_iter().collect()
 }
 
 fn same(name: &str, wanted: &Json, stored: Option<&Json>) -> bool {
@@ -102,8 +84,6 @@ fn is_nothing(value: &Json) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use serde_json::json;
 
     use super::*;
@@ -143,7 +123,7 @@ mod tests {
             "masked_encrypted_extra": {"id": "x", "private_key": "XXXXXXXXXX"},
             "ssh_tunnel": {"id": 7, "server_address": "h", "server_port": 22, "username": "u", "password": "XXXXXXXXXX"},
         }));
-        assert_eq!(drift(&there, &wanted), Vec::<String>::new());
+        assert_eq!(differs(&there, &wanted), Vec::<String>::new());
     }
 
     #[test]
@@ -157,24 +137,6 @@ mod tests {
             "uuid": "v", "sqlalchemy_uri": "pg://u:XXXXXXXXXX@other/d", "masked_encrypted_extra": {"a": "XXXXXXXXXX", "b": 1},
         }));
         let all = ["allow_dml", "cache_timeout", "extra", "masked_encrypted_extra", "sqlalchemy_uri", "ssh_tunnel", "uuid"];
-        assert_eq!(drift(&there, &wanted), all);
-    }
-
-    #[test]
-    fn an_old_mark_brings_along_what_cannot_be_compared_and_the_right_one_does_not() {
-        let wanted =
-            request(&json!({"extra": "{}", "external_url": null, "allow_dml": true}), &json!({"sqlalchemy_uri": "pg://u:s@h/d"}));
-        let there = |digest: &str| {
-            stored(&json!({
-                "allow_dml": true, "sqlalchemy_uri": "pg://u:XXXXXXXXXX@h/d",
-                "extra": {"setkeeper": {"name": "n", "digest": digest}},
-            }))
-        };
-        assert_eq!(to_put(&there("new"), &wanted), Vec::<String>::new());
-        assert_eq!(to_put(&there("old"), &wanted), ["external_url", "extra", "sqlalchemy_uri"]);
-        assert_eq!(
-            to_put(&Stored { fields: BTreeMap::new() }, &wanted),
-            ["allow_dml", "external_url", "extra", "sqlalchemy_uri"]
-        );
+        assert_eq!(differs(&there, &wanted), all);
     }
 }

@@ -33,9 +33,28 @@ impl Scrub {
         Self { spellings: spellings.into_iter().map(SecretText::new).collect() }
     }
 
-    /// The message without secrets, in one line, and not too long.
+    /// The message without secrets, in one line; of a long one, the beginning.
     #[must_use]
     pub fn clean(&self, message: &str) -> String {
+        let mut text = self.whole(message);
+        if let Some((cut, _)) = text.char_indices().nth(KEPT) {
+            text.truncate(cut);
+            text.push('…');
+        }
+        text
+    }
+
+    /// The same; of a long one, the end.
+    #[must_use]
+    pub fn clean_end(&self, message: &str) -> String {
+        let text = self.whole(message);
+        match text.char_indices().nth_back(KEPT) {
+            Some((cut, first)) => format!("…{}", &text[cut + first.len_utf8()..]),
+            None => text,
+        }
+    }
+
+    fn whole(&self, message: &str) -> String {
         let mut text = message.to_owned();
         for secret in self.spellings.iter().map(SecretText::expose) {
             if !text.contains(secret) {
@@ -47,12 +66,7 @@ impl Scrub {
             text = text.replace(secret, REDACTED);
         }
         let text = without_assignments(&without_userinfo(&text));
-        let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if let Some((cut, _)) = words.char_indices().nth(KEPT) {
-            words.truncate(cut);
-            words.push('…');
-        }
-        words
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -203,5 +217,7 @@ mod tests {
         assert_eq!(clean(&[], "one\n  two\t\tthree\n"), "one two three");
         let long = clean(&[], &"ä".repeat(2_000));
         assert_eq!(long.chars().count(), 501);
+        assert!(Scrub::default().clean_end(&format!("{}end", "ä".repeat(2_000))).ends_with("ääend"));
+        assert_eq!(Scrub::default().clean_end(&"ä".repeat(500)), "ä".repeat(500));
     }
 }
