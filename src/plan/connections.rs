@@ -263,11 +263,14 @@ fn judge_ours(wanted: &Wanted, connection: &Connection, stored: Option<&Stored>,
         return Verdict::Settled(Settled::InSync { id });
     }
     let Some(stored) = stored else { return Verdict::Look { id } };
-    let names = drift::to_put(stored, &wanted.request);
-    if names.is_empty() {
+    let differs = drift::differs(stored, &wanted.request);
+    let is_marked = stored.mark().is_some_and(|mark| mark.digest == wanted.request.digest);
+    if is_marked && differs.is_empty() {
         return Verdict::Settled(Settled::InSync { id });
     }
-    Verdict::Push(Step::Update { id, request: wanted.request.only(&names), differs: drift::drift(stored, &wanted.request) })
+    // Superset shows a secret to nobody, so only the mark can tell that one changed: under another mark all are sent.
+    let request = if is_marked { wanted.request.only(&differs) } else { wanted.request.only_and_sealed(&differs) };
+    Verdict::Push(Step::Update { id, request, differs })
 }
 
 fn judge_orphans(

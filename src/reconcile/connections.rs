@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::ledger::{Job, Ledger, Outcome, Rules, Unfit};
+use super::ledger::{self, Job, Ledger, Outcome, Rules, Unfit};
 use super::sleep_to;
 use crate::desired::Resolution;
 use crate::model::datasource::{Datasource, DatasourceName};
@@ -54,7 +54,7 @@ pub struct ConnectionsLoop<C> {
     /// What it reads.
     pub inputs: Inputs,
     /// What it reports.
-    pub statuses: watch::Sender<Statuses>,
+    pub statuses: watch::Sender<Option<Statuses>>,
     /// What each datasource came to, for as long as neither it nor a secret's file changes.
     pub cache: BTreeMap<DatasourceName, Known>,
 }
@@ -137,6 +137,9 @@ impl<C: Connections> ConnectionsLoop<C> {
             jobs: JoinSet::new(),
             lanes: Lanes { healthy: Arc::new(Semaphore::new(self.concurrency)), suspect: Arc::new(Semaphore::new(1)) },
         });
+        if term.is_none() {
+            self.statuses.send_replace(None);
+        }
         self.take_wanted(term).await;
         term.is_some()
     }
@@ -183,21 +186,21 @@ impl<C: Connections> ConnectionsLoop<C> {
         term.ledger.want(wanted, unfit);
     }
 
+    /// Reports every datasource, once Superset has been observed in this term: before that nothing is known of any.
     fn report(&self, term: Option<&Term>) {
-        let Some(term) = term else { return };
+        let Some(term) = term.filter(|term| term.ledger.has_observed()) else { return };
         let standings = term.ledger.standings();
         self.statuses.send_if_modified(|statuses| {
             let now = jiff::Timestamp::now().to_string();
-            let next: BTreeMap<_, _> = standings
-                .into_iter()
-                .map(|(name, standing)| {
-                    let before = statuses.get(&name);
-                    (name.clone(), self.status(name, standing, before, &now))
-                })
-                .collect();
-            let is_new = **statuses != next;
+            let before = statuses.as_deref();
+            let status = |(name, standing): (DatasourceName, ledger::Standing)| {
+                let status = self.status(name.clone(), standing, before.and_then(|before| before.get(&name)), &now);
+                (name, status)
+            };
+            let next: BTreeMap<_, _> = standings.into_iter().map(status).collect();
+            let is_new = before != Some(&next);
             if is_new {
-                *statuses = Arc::new(next);
+                *statuses = Some(Arc::new(next));
             }
             is_new
         });
@@ -207,11 +210,11 @@ impl<C: Connections> ConnectionsLoop<C> {
     fn status(
         &self,
         name: DatasourceName,
-        standing: super::ledger::Standing,
+        standing: ledger::Standing,
         before: Option<&DatasourceStatus>,
         now: &str,
     ) -> DatasourceStatus {
-        let super::ledger::Standing { state, uuid, database_id, error } = standing;
+        let ledger::Standing { state, uuid, database_id, error } = standing;
         let is_pending = state == DatasourceState::Pending;
         let mut status = DatasourceStatus { name, state, uuid, database_id, error, at: None, by: None };
         if let Some(before) = before {

@@ -413,6 +413,12 @@ impl Ledger {
         self.deletions = plan.deletions;
     }
 
+    /// Whether Superset has been observed in this term.
+    #[must_use]
+    pub fn has_observed(&self) -> bool {
+        self.lists_taken > 0
+    }
+
     /// Whether nothing is to be done or under way.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
