@@ -4,6 +4,7 @@ pub mod desired;
 pub mod directory;
 pub mod files;
 pub mod http;
+pub mod metrics;
 pub mod model;
 pub mod plan;
 pub mod render;
