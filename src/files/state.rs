@@ -155,6 +155,8 @@ pub struct Applied {
 pub struct LastGood {
     /// What is applied.
     pub applied: Applied,
+    /// Whether a reload was begun of which nobody knows how it ended.
+    pub reloading: bool,
     /// What was applied before it, for going back.
     pub previous: Option<Applied>,
     /// What the guard against sudden loss has to remember, in its own words.
@@ -333,7 +335,8 @@ mod tests {
     fn remembers_across_a_restart_in_files_that_only_its_owner_reads() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("var/state");
-        let kept = LastGood { applied: applied("r1", b"A = 1\n"), previous: None, inventory: serde_json::json!({"sales": 1}) };
+        let kept =
+            LastGood { applied: applied("r1", b"A = 1\n"), inventory: serde_json::json!({"sales": 1}), ..LastGood::default() };
         let state = StateDir::open(&path).unwrap();
         assert!(state.last_good().unwrap().value.is_none());
         assert!(state.save(&kept).unwrap());
