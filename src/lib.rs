@@ -6,6 +6,7 @@ pub mod desired;
 pub mod directory;
 pub mod files;
 pub mod http;
+pub mod metrics;
 pub mod model;
 pub mod output;
 pub mod plan;

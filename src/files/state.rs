@@ -335,7 +335,8 @@ mod tests {
     fn remembers_across_a_restart_in_files_that_only_its_owner_reads() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("var/state");
-        let kept = LastGood { applied: applied("r1", b"A = 1\n"), previous: None, inventory: serde_json::json!({"sales": 1}) };
+        let kept =
+            LastGood { applied: applied("r1", b"A = 1\n"), inventory: serde_json::json!({"sales": 1}), ..LastGood::default() };
         let state = StateDir::open(&path).unwrap();
         assert!(state.last_good().unwrap().value.is_none());
         assert!(state.save(&kept).unwrap());
