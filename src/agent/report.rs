@@ -11,7 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::desired::Resolution;
-use crate::http::{Report, metrics};
+use crate::http::Report;
+use crate::metrics;
 use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen};
 use crate::model::problem::Problem;
 use crate::model::status::ClusterStatus;
@@ -23,6 +24,9 @@ use crate::zookeeper::link::Link;
 
 /// How long looking at the cluster may take before only this instance's own view is shown.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often metrics are taken of what announces no change.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
 
 /// What the source says of itself.
 pub enum SourceSeen {
@@ -87,8 +91,7 @@ impl Reporter {
     fn write_record(&self) {
         let before = self.report.borrow().instance.clone();
         let next = self.inputs.record(before.clone());
-        metrics::record(&next, self.inputs.statuses.borrow().as_deref());
-        self.inputs.source.measure();
+        self.measure(next.role);
         self.record.send_if_modified(|record| {
             let is_new = record.as_ref() != Some(&next);
             *record = Some(next.clone());
@@ -96,6 +99,18 @@ impl Reporter {
         });
         if next != before {
             self.report.send_modify(|report| Arc::make_mut(report).instance = next);
+        }
+    }
+
+    fn measure(&self, role: Role) {
+        metrics::leader(role);
+        let statuses = self.inputs.statuses.borrow().clone().unwrap_or_default();
+        metrics::datasources(statuses.values());
+        if let SourceSeen::Zookeeper { link, .. } = &self.inputs.source {
+            let link = link.borrow();
+            metrics::zookeeper_connected(link.connected);
+            metrics::watches_rearmed(link.rearms);
+            link.last_seen.into_iter().for_each(metrics::zookeeper_seen);
         }
     }
 
@@ -150,8 +165,9 @@ impl Inputs {
             changed = self.superset.changed() => changed.is_ok(),
             changed = self.statuses.changed() => changed.is_ok(),
             changed = self.source.changed() => changed,
-            // A leader's deadline passes without a word.
+            // A leader's deadline passes, and ZooKeeper answers, without a word.
             () = sleep_to(self.deadline()) => true,
+            () = tokio::time::sleep(MEASURE_EVERY) => true,
         }
     }
 
@@ -201,16 +217,6 @@ impl SourceSeen {
         match self {
             Self::Zookeeper { link, .. } => link.borrow().errors.values().next().cloned(),
             Self::Directory { status } => status.borrow().error.clone(),
-        }
-    }
-
-    fn measure(&self) {
-        match self {
-            Self::Zookeeper { link, .. } => {
-                let link = link.borrow();
-                metrics::zookeeper(link.connected, link.last_seen, link.rearms);
-            }
-            Self::Directory { .. } => {}
         }
     }
 }
