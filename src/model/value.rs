@@ -4,6 +4,7 @@
 //! Mappings are sorted, so that the same value always renders to the same bytes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::secret::SecretText;
 
@@ -105,6 +106,19 @@ impl DottedName {
     }
 }
 
+/// Whether `text` may name an attribute or an argument: an identifier that is no keyword and no `__name`, which Python
+/// gives a meaning of its own.
+#[must_use]
+pub fn is_attribute(text: &str) -> bool {
+    is_identifier(text) && !text.starts_with("__") && !KEYWORDS.contains(&text)
+}
+
+const KEYWORDS: [&str; 35] = [
+    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else",
+    "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise",
+    "return", "try", "while", "with", "yield",
+];
+
 /// Whether `text` is an ASCII Python identifier (keywords are not looked at).
 #[must_use]
 pub fn is_identifier(text: &str) -> bool {
@@ -139,6 +153,30 @@ impl Value {
     }
 }
 
+impl Key {
+    /// The other key that Python holds for the same one (`1 == True`), where there is one.
+    #[must_use]
+    pub fn twin(&self) -> Option<Self> {
+        match self {
+            Self::Bool(truth) => Some(Self::Int((*truth).into())),
+            Self::Int(0) => Some(Self::Bool(false)),
+            Self::Int(1) => Some(Self::Bool(true)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(truth) => write!(f, "{truth}"),
+            Self::Int(number) => write!(f, "{number}"),
+            Self::Str(text) => f.write_str(text),
+        }
+    }
+}
+
 impl From<&str> for Key {
     fn from(text: &str) -> Self {
         Self::Str(text.to_owned())
@@ -161,5 +199,20 @@ mod tests {
         for bad in ["os", "os.", ".os", "os.system('x')", "a b.c", "1a.b", "a..b", "ä.b"] {
             assert!(DottedName::parse(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn attributes_are_no_keywords_and_nothing_that_python_reads_itself() {
+        assert!(is_attribute("broker_url") && is_attribute("_x"));
+        for bad in ["class", "None", "__slots__", "a.b", "", "1a"] {
+            assert!(!is_attribute(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn true_is_one_to_python() {
+        assert_eq!(Key::Bool(true).twin(), Some(Key::Int(1)));
+        assert_eq!(Key::Int(0).twin(), Some(Key::Bool(false)));
+        assert_eq!((Key::Int(2).twin(), Key::from("1").twin()), (None, None));
     }
 }
