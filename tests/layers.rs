@@ -8,8 +8,24 @@ use std::path::{Path, PathBuf};
 
 /// Every room, from the one that imports nothing to the one that imports all.
 const ORDER: &[&str] = &[
-    "model", "settings", "desired", "render", "plan", "secrets", "zookeeper", "directory", "superset", "files", "world", "live",
-    "reconcile", "http", "agent", "output", "cli", "commands",
+    "model",
+    "settings",
+    "desired",
+    "render",
+    "plan",
+    "secrets",
+    "zookeeper",
+    "directory",
+    "superset",
+    "files",
+    "world",
+    "live",
+    "reconcile",
+    "http",
+    "agent",
+    "output",
+    "cli",
+    "commands",
 ];
 
 /// Rooms that only compute.
@@ -17,8 +33,20 @@ const PURE: &[&str] = &["model", "desired", "render", "plan"];
 
 /// What a room that only computes does not name.
 const IMPURE: &[&str] = &[
-    "std::fs", "std::net", "std::env", "std::process", "std::thread", "tokio", "reqwest", "zookeeper_client", "notify", "rustix",
-    "Instant::now", "SystemTime::now", "Timestamp::now", "rand::",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "tokio",
+    "reqwest",
+    "zookeeper_client",
+    "notify",
+    "rustix",
+    "Instant::now",
+    "SystemTime::now",
+    "Timestamp::now",
+    "rand::",
 ];
 
 struct Source {
@@ -38,7 +66,9 @@ fn rooms_import_only_rooms_above_them() {
         };
         for imported in imports(&source.text) {
             match rank.get(imported.as_str()) {
-                Some(other) if other > own => wrong.push(format!("{}: imports `{imported}`, which is below", source.path.display())),
+                Some(other) if other > own => {
+                    wrong.push(format!("{}: imports `{imported}`, which is below", source.path.display()))
+                }
                 None => wrong.push(format!("{}: imports `{imported}`, which has no place in ORDER", source.path.display())),
                 Some(_) => {}
             }
@@ -63,13 +93,15 @@ fn law_3_pure_rooms_do_no_io_and_read_no_clock() {
 
 #[test]
 fn every_file_says_what_it_is_for() {
-    let silent: Vec<_> = sources().into_iter().filter(|source| !source.text.starts_with("//!")).map(|source| source.path).collect();
+    let silent: Vec<_> =
+        sources().into_iter().filter(|source| !source.text.starts_with("//!")).map(|source| source.path).collect();
     assert!(silent.is_empty(), "no `//!` header: {silent:?}");
 }
 
 #[test]
 fn the_reader_sees_imports() {
-    let text = "use crate::model::x;\nuse crate::{plan, files::y};\nfn f() { crate::http::z() }\n// crate::agent is only named here";
+    let text =
+        "use crate::model::x;\nuse crate::{plan, files::y};\nfn f() { crate::http::z() }\n// crate::agent is only named here";
     assert_eq!(imports(text), ["files", "http", "model", "plan"]);
 }
 

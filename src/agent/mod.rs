@@ -1,8 +1,8 @@
 //! The agent: builds the loops, starts them in order, and stops them in order.
 //!
 //! ```text
-//! source ─tree▶ resolve ─resolution▶ config ─outcome▶ report ─record▶ source (instances/<id>)
-//!   │                         └────▶ connections ─statuses▶ source (status/datasources)
+//! source ─tree▶ resolve ─resolved▶ config ─outcome▶ report ─record▶ source (instances/<id>)
+//!   │                       └────▶ connections ─statuses▶ source (status/datasources)
 //!   └─standing▶ connections              ▲ entitled ◀─ health ◀─ Superset       report ▶ HTTP
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! last, so that whoever watches sees how it ended. A loop that ends by itself stops the agent with an error: a
 //! supervisor's restart is better than an agent of which one part is dead.
 
+mod credentials;
 mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,8 +26,11 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::credentials::{Credentials, Passwords};
 use self::report::{Reporter, SourceSeen};
-use crate::desired::{Lens, Resolution, Resolver};
+use crate::desired::guard::Inventory;
+use crate::desired::lens::Lens;
+use crate::desired::resolver::Resolver;
 use crate::files::state::{LastGood, StateDir};
 use crate::http::{self, Report};
 use crate::live::machine::{Keeper, Machine, restore_missing};
@@ -39,7 +43,7 @@ use crate::reconcile::config::{ConfigLoop, Memory, Outcome};
 use crate::reconcile::connections::{self, ConnectionsLoop, Statuses};
 use crate::reconcile::health::HealthLoop;
 use crate::reconcile::ledger::Rules;
-use crate::reconcile::resolve::ResolveLoop;
+use crate::reconcile::resolve::{ResolveLoop, Resolved};
 use crate::render::Renderer;
 use crate::secrets::{self, Secrets};
 use crate::settings::{self, Settings, Source};
@@ -71,7 +75,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     }
     let stages = Stages::default();
     let mut parts = Parts::new();
-    Wiring::new(&settings, state, last_good).start(&mut parts, &stages, listener).await?;
+    let passwords = Passwords::first(&settings).await?;
+    Wiring::new(&settings, state, passwords, last_good).start(&mut parts, &stages, listener)?;
     info!(instance = %settings.instance.id, "started");
     let ended = tokio::select! {
         () = stop.cancelled() => Ok(()),
@@ -108,7 +113,7 @@ struct Stages {
 }
 
 const LOOPS: &[&str] = &["resolve loop", "config loop", "connections loop", "health loop", "secrets watch"];
-const SOURCE: &[&str] = &["source", "reporter", "keeper"];
+const SOURCE: &[&str] = &["source", "reporter", "keeper", "credentials"];
 
 impl Stages {
     async fn stop(&self, parts: &mut Parts) {
@@ -135,8 +140,10 @@ impl Stages {
 struct Wiring<'a> {
     settings: &'a Settings,
     state: Arc<StateDir>,
+    passwords: Passwords,
     tree: watch::Sender<Option<Tree>>,
-    resolution: watch::Sender<Option<Arc<Resolution>>>,
+    accepted: watch::Sender<Option<Inventory>>,
+    resolved: watch::Sender<Option<Arc<Resolved>>>,
     outcome: watch::Sender<Outcome>,
     heartbeat: watch::Sender<Instant>,
     standing: watch::Sender<Standing>,
@@ -150,14 +157,17 @@ struct Wiring<'a> {
 }
 
 impl<'a> Wiring<'a> {
-    fn new(settings: &'a Settings, state: Arc<StateDir>, last_good: LastGood) -> Self {
+    fn new(settings: &'a Settings, state: Arc<StateDir>, passwords: Passwords, last_good: LastGood) -> Self {
         let outcome = Outcome { applied: last_good.applied.version.clone(), ..Outcome::default() };
-        let superset = SupersetSeen { url: settings.superset.url.to_string(), healthy: false, version: settings.superset.version.clone() };
+        let superset =
+            SupersetSeen { url: settings.superset.url.to_string(), healthy: false, version: settings.superset.version.clone() };
         Self {
             settings,
             state,
+            passwords,
             tree: watch::Sender::default(),
-            resolution: watch::Sender::default(),
+            accepted: watch::Sender::new(serde_json::from_value(last_good.inventory.clone()).ok()),
+            resolved: watch::Sender::default(),
             outcome: watch::Sender::new(outcome),
             heartbeat: watch::Sender::new(Instant::now()),
             standing: watch::Sender::default(),
@@ -172,27 +182,31 @@ impl<'a> Wiring<'a> {
     }
 
     /// Starts every part: readers before writers, so that nobody misses a value.
-    async fn start(self, parts: &mut Parts, stages: &Stages, listener: TcpListener) -> anyhow::Result<()> {
-        self.start_loops(parts, &stages.loops).await?;
-        let keeper = Keeper { state: Arc::clone(&self.state), memory: self.memory.subscribe() };
+    fn start(self, parts: &mut Parts, stages: &Stages, listener: TcpListener) -> anyhow::Result<()> {
+        self.start_loops(parts, &stages.loops)?;
+        let keeper =
+            Keeper { state: Arc::clone(&self.state), memory: self.memory.subscribe(), accepted: self.accepted.subscribe() };
         parts.spawn(part("keeper", keeper.run(stages.source.clone())));
-        self.start_source(parts, stages, listener).await
+        self.start_source(parts, stages, listener)
     }
 
-    async fn start_loops(&self, parts: &mut Parts, cancel: &CancellationToken) -> anyhow::Result<()> {
+    fn start_loops(&self, parts: &mut Parts, cancel: &CancellationToken) -> anyhow::Result<()> {
         let settings = self.settings;
-        let password = secrets::reference(&settings.superset.password).await;
-        let password = password.context("failed to resolve superset.password")?;
-        let client = Client::new(&settings.superset.url, &settings.superset.username, password, settings.superset.timeout)?;
+        let (superset, password) = (&settings.superset, self.passwords.superset.subscribe());
+        let client = Client::new(&superset.url, &superset.username, password, superset.timeout)?;
         let superset = Arc::new(Superset {
             client,
             secrets: Secrets::new(settings.secrets.clone()),
             preflight: settings.datasources.preflight,
             version: settings.superset.version.clone(),
         });
-        let accepted = self.memory.borrow().inventory.clone();
-        let resolver = Resolver::new(Lens::new(settings), settings.layout.max_loss, serde_json::from_value(accepted).ok());
-        let resolve = ResolveLoop { tree: self.tree.subscribe(), resolver, resolution: self.resolution.clone() };
+        let resolve = ResolveLoop {
+            tree: self.tree.subscribe(),
+            resolver: Resolver::new(Lens::new(settings)),
+            max_loss: settings.layout.max_loss,
+            accepted: self.accepted.clone(),
+            resolved: self.resolved.clone(),
+        };
         parts.spawn(part("config loop", self.config_loop()?.run(cancel.clone())));
         parts.spawn(part("connections loop", self.connections_loop(Arc::clone(&superset)).run(cancel.clone())));
         parts.spawn(part("resolve loop", resolve.run(cancel.clone())));
@@ -229,7 +243,7 @@ impl<'a> Wiring<'a> {
             host: machine,
             renderer: Renderer::new(file.path.clone(), file.mode, self.settings.instance.labels.clone()),
             resync: self.settings.datasources.resync,
-            resolution: self.resolution.subscribe(),
+            resolved: self.resolved.subscribe(),
             outcome: self.outcome.clone(),
             memory,
             heartbeat: self.heartbeat.clone(),
@@ -249,7 +263,7 @@ impl<'a> Wiring<'a> {
             concurrency: settings.concurrency,
             instance: self.settings.instance.id.clone(),
             inputs: connections::Inputs {
-                resolution: self.resolution.subscribe(),
+                resolved: self.resolved.subscribe(),
                 standing: self.standing.subscribe(),
                 secrets: self.secrets.subscribe(),
             },
@@ -258,21 +272,21 @@ impl<'a> Wiring<'a> {
         }
     }
 
-    async fn start_source(self, parts: &mut Parts, stages: &Stages, listener: TcpListener) -> anyhow::Result<()> {
+    fn start_source(self, parts: &mut Parts, stages: &Stages, listener: TcpListener) -> anyhow::Result<()> {
         let seen = match &self.settings.source {
-            Source::Zookeeper(zookeeper) => self.start_zookeeper(zookeeper, parts, &stages.source).await?,
+            Source::Zookeeper(zookeeper) => self.start_zookeeper(zookeeper, parts, &stages.source)?,
             Source::Directory { path } => self.start_directory(path.clone(), parts, &stages.source)?,
         };
         self.start_reporter(seen, parts, stages, listener)
     }
 
-    async fn start_zookeeper(
+    fn start_zookeeper(
         &self,
         zookeeper: &settings::Zookeeper,
         parts: &mut Parts,
         cancel: &CancellationToken,
     ) -> anyhow::Result<SourceSeen> {
-        let access = Access::new(zookeeper, &self.settings.layout).await?;
+        let access = Access::new(zookeeper, &self.settings.layout, self.passwords.zookeeper.subscribe())?;
         let (link, cluster) = (watch::Sender::new(Link::default()), watch::Sender::new(None));
         let seen = SourceSeen::Zookeeper { link: link.subscribe(), cluster: cluster.subscribe() };
         let inputs = zookeeper::run::Inputs {
@@ -280,8 +294,7 @@ impl<'a> Wiring<'a> {
             entitled: self.entitled.subscribe(),
             statuses: self.statuses.subscribe(),
         };
-        let outputs =
-            zookeeper::run::Outputs { tree: self.tree.clone(), link, standing: self.standing.clone(), cluster };
+        let outputs = zookeeper::run::Outputs { tree: self.tree.clone(), link, standing: self.standing.clone(), cluster };
         let id = self.settings.instance.id.clone();
         let cancel = cancel.clone();
         parts.spawn(async move {
@@ -319,13 +332,21 @@ impl<'a> Wiring<'a> {
         };
         let inputs = report::Inputs {
             outcome: self.outcome.subscribe(),
-            resolution: self.resolution.subscribe(),
+            resolved: self.resolved.subscribe(),
             standing: self.standing.subscribe(),
             superset: self.superset.subscribe(),
             statuses: self.statuses.subscribe(),
             source,
         };
-        let reporter = Reporter { inputs, ask, record: self.record, report, secret_files: self.secret_files };
+        let reporter = Reporter { inputs, ask, record: self.record, report };
+        let credentials = Credentials {
+            settings: self.settings.clone(),
+            passwords: self.passwords,
+            generation: self.secrets.subscribe(),
+            resolved: self.resolved.subscribe(),
+            files: self.secret_files,
+        };
+        parts.spawn(part("credentials", credentials.run(stages.source.clone())));
         parts.spawn(part("reporter", reporter.run(stages.source.clone())));
         parts.spawn(part("http server", http::serve(listener, server, stages.http.clone())));
         Ok(())

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::desired::Resolution;
 use crate::http::Report;
 use crate::metrics;
 use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen};
@@ -18,6 +17,7 @@ use crate::model::problem::Problem;
 use crate::model::status::ClusterStatus;
 use crate::reconcile::config::Outcome;
 use crate::reconcile::connections::Statuses;
+use crate::reconcile::resolve::Resolved;
 use crate::reconcile::sleep_to;
 use crate::zookeeper::cluster::Cluster;
 use crate::zookeeper::link::Link;
@@ -49,7 +49,7 @@ pub struct Inputs {
     /// What this instance makes of the config tree.
     pub outcome: watch::Receiver<Outcome>,
     /// What should be true.
-    pub resolution: watch::Receiver<Option<Arc<Resolution>>>,
+    pub resolved: watch::Receiver<Option<Arc<Resolved>>>,
     /// Whether it leads.
     pub standing: watch::Receiver<Standing>,
     /// The Superset beside it.
@@ -128,7 +128,13 @@ impl Reporter {
         let leader = (instance.role == Role::Leader).then(|| instance.id.clone());
         let statuses = self.inputs.statuses.borrow().clone();
         let datasources = statuses.map(|statuses| statuses.values().cloned().collect()).unwrap_or_default();
-        ClusterStatus { instances: vec![instance], leader, datasources, problems: self.inputs.problems(), ..ClusterStatus::default() }
+        ClusterStatus {
+            instances: vec![instance],
+            leader,
+            datasources,
+            problems: self.inputs.problems(),
+            ..ClusterStatus::default()
+        }
     }
 
     async fn look(&self) -> ClusterStatus {
@@ -158,15 +164,16 @@ impl Reporter {
 impl Inputs {
     /// Waits until anything changed; `false` once a writer is gone.
     async fn changed(&mut self) -> bool {
+        let deadline = self.deadline();
         tokio::select! {
             changed = self.outcome.changed() => changed.is_ok(),
-            changed = self.resolution.changed() => changed.is_ok(),
+            changed = self.resolved.changed() => changed.is_ok(),
             changed = self.standing.changed() => changed.is_ok(),
             changed = self.superset.changed() => changed.is_ok(),
             changed = self.statuses.changed() => changed.is_ok(),
             changed = self.source.changed() => changed,
             // A leader's deadline passes, and ZooKeeper answers, without a word.
-            () = sleep_to(self.deadline()) => true,
+            () = sleep_to(deadline) => true,
             () = tokio::time::sleep(MEASURE_EVERY) => true,
         }
     }
@@ -198,9 +205,9 @@ impl Inputs {
     }
 
     fn problems(&self) -> Vec<Problem> {
-        let resolution = self.resolution.borrow();
-        let tree = resolution.as_ref().map(|resolution| resolution.problems().to_vec()).unwrap_or_default();
-        [tree, self.outcome.borrow().problems.to_vec()].concat()
+        let resolved = self.resolved.borrow();
+        let tree = resolved.iter().flat_map(|resolved| resolved.resolution.problems.iter());
+        tree.chain(self.outcome.borrow().problems.iter()).cloned().collect()
     }
 }
 

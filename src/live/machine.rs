@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::line;
+use crate::desired::guard::Inventory;
 use crate::files::stage::{self, Wanted};
 use crate::files::state::{Applied, FileCopy, LastGood, StateDir};
 use crate::files::{self, off_thread};
@@ -79,11 +80,8 @@ impl Host for Machine {
     async fn apply(&mut self, step: &FileStep) -> Result<(), Fault> {
         match step {
             FileStep::Install(files) => {
-                let wanted = files.iter().map(|file| Wanted {
-                    path: file.path.clone(),
-                    bytes: file.bytes.to_vec(),
-                    mode: file.mode,
-                });
+                let wanted =
+                    files.iter().map(|file| Wanted { path: file.path.clone(), bytes: file.bytes.to_vec(), mode: file.mode });
                 stage::install(wanted.collect()).await.map(drop).map_err(|error| fault(&error, error.hint()))
             }
             FileStep::Reload => self.way.reload(RELOAD_LIMIT).await.map_err(|error| fault(&error, None)),
@@ -119,8 +117,13 @@ fn read_text(path: &Path) -> Result<String, Problem> {
 /// Brings back those files of the last good revision that are missing altogether: Superset may be waiting for them while
 /// ZooKeeper is away. A file that exists is left alone, whatever it holds.
 pub async fn restore_missing(last_good: &LastGood) -> Result<Vec<PathBuf>, Fault> {
-    let missing: Vec<_> =
-        last_good.applied.files.iter().filter(|file| matches!(files::observe(&file.path), Ok(None))).map(FileCopy::wanted).collect();
+    let missing: Vec<_> = last_good
+        .applied
+        .files
+        .iter()
+        .filter(|file| matches!(files::observe(&file.path), Ok(None)))
+        .map(FileCopy::wanted)
+        .collect();
     let paths = missing.iter().map(|file| file.path.clone()).collect();
     stage::install(missing).await.map_err(|error| fault(&error, error.hint()))?;
     Ok(paths)
@@ -130,34 +133,49 @@ pub async fn restore_missing(last_good: &LastGood) -> Result<Vec<PathBuf>, Fault
 pub struct Keeper {
     /// Where.
     pub state: Arc<StateDir>,
-    /// What.
+    /// What was applied.
     pub memory: watch::Receiver<LastGood>,
+    /// What the tree held that was accepted last.
+    pub accepted: watch::Receiver<Option<Inventory>>,
 }
 
 impl Keeper {
     /// Runs until cancelled, and writes what is left then.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let mut last = false;
-        while !last {
-            tokio::select! {
-                changed = self.memory.changed() => last = changed.is_err(),
-                () = cancel.cancelled() => last = true,
-            }
-            while !last {
+        let mut goes_on = true;
+        while goes_on {
+            goes_on = self.changed(&cancel).await;
+            while goes_on {
                 tokio::select! {
-                    changed = self.memory.changed() => last = changed.is_err(),
+                    more = self.changed(&cancel) => goes_on = more,
                     () = tokio::time::sleep(QUIET) => break,
-                    () = cancel.cancelled() => last = true,
                 }
             }
             self.save().await;
         }
     }
 
+    /// Waits for a change; `false` once there will be no more.
+    async fn changed(&mut self, cancel: &CancellationToken) -> bool {
+        tokio::select! {
+            changed = self.memory.changed() => changed.is_ok(),
+            changed = self.accepted.changed() => changed.is_ok(),
+            () = cancel.cancelled() => false,
+        }
+    }
+
     async fn save(&mut self) {
-        let (state, memory) = (Arc::clone(&self.state), self.memory.borrow_and_update().clone());
-        if let Err(error) = off_thread(move || state.save(&memory)).await {
-            error!(error = line(&error), "failed to remember the last good revision; a restart without zookeeper would not find it");
+        let (state, mut memory) = (Arc::clone(&self.state), self.memory.borrow_and_update().clone());
+        let accepted = self.accepted.borrow_and_update().clone();
+        let saved = off_thread(move || {
+            memory.inventory = accepted.and_then(|accepted| serde_json::to_value(accepted).ok()).unwrap_or_default();
+            state.save(&memory)
+        });
+        if let Err(error) = saved.await {
+            error!(
+                error = line(&error),
+                "failed to remember the last good revision; a restart without zookeeper would not find it"
+            );
         }
     }
 }

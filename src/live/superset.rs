@@ -7,7 +7,7 @@ use crate::model::connection::{Connection, Stored};
 use crate::model::datasource::Datasource;
 use crate::model::digest::DigestKey;
 use crate::model::secret::SecretText;
-use crate::model::value::{Directive, Value};
+use crate::model::value::Directive;
 use crate::plan::connections::{Server, Step, Wanted};
 use crate::plan::request::request;
 use crate::secrets::{SecretError, Secrets};
@@ -59,7 +59,9 @@ impl Connections for Superset {
     async fn apply(&self, step: &Step) -> Result<i64, Fault> {
         let result = match step {
             Step::Create { request } => self.client.create(request).await,
-            Step::Update { id, request, .. } | Step::Adopt { id, request } => self.client.update(*id, request).await.map(|()| *id),
+            Step::Update { id, request, .. } | Step::Adopt { id, request } => {
+                self.client.update(*id, request).await.map(|()| *id)
+            }
             Step::Delete { id, .. } => self.client.delete(*id).await.map(|()| *id),
         };
         match result {
@@ -73,7 +75,9 @@ impl Connections for Superset {
 impl Superset {
     async fn resolve(&self, datasource: &Datasource) -> Result<HashMap<String, SecretText>, SecretError> {
         let mut directives = Vec::new();
-        datasource.password.iter().chain(datasource.fields.values()).for_each(|value| collect(value, &mut directives));
+        for value in datasource.password.iter().chain(datasource.fields.values()) {
+            value.visit_directives(&mut |directive| directives.push(directive));
+        }
         let mut resolved = HashMap::new();
         for directive in directives {
             resolved.insert(name(directive), self.secrets.directive(directive).await?);
@@ -100,15 +104,6 @@ fn name(directive: &Directive) -> String {
         Directive::File(path) => format!("$file {path}"),
         Directive::Secret(text) => format!("$secret {}", text.expose()),
         _ => String::new(),
-    }
-}
-
-fn collect<'a>(value: &'a Value, found: &mut Vec<&'a Directive>) {
-    match value {
-        Value::Directive(directive) => found.push(directive),
-        Value::List(items) => items.iter().for_each(|item| collect(item, found)),
-        Value::Map(map) => map.values().for_each(|value| collect(value, found)),
-        _ => {}
     }
 }
 

@@ -295,7 +295,11 @@ fn judge_orphans(
         if pruning.prune && plan.deletions.len() < allowed {
             plan.deletions.insert(name, Step::Delete { id, uuid, database_name: connection.database_name.clone() });
         } else {
-            let why = if pruning.prune { "more would go at once than datasources.max_delete allows" } else { "datasources.prune is off" };
+            let why = if pruning.prune {
+                "more would go at once than datasources.max_delete allows"
+            } else {
+                "datasources.prune is off"
+            };
             plan.settled.insert(name, Settled::Orphaned { id, uuid, why });
         }
     }
@@ -303,7 +307,12 @@ fn judge_orphans(
 
 /// At least one, and else the share rounded down.
 fn allowed_deletions(ours: usize, max_delete: f64) -> usize {
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a count"
+    )]
     let share = (ours as f64 * max_delete) as usize;
     share.max(1)
 }

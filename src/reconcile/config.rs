@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::backoff::Backoff;
+use super::resolve::Resolved;
 use super::sleep_to;
-use crate::desired::Resolution;
-use crate::model::digest::{DigestKey, Revision};
+use crate::model::digest::Revision;
 use crate::model::instance::{State, Version};
 use crate::model::problem::Problem;
 use crate::plan::files::{self, FileStep, FileWanted, Loaded};
@@ -46,7 +46,7 @@ pub struct ConfigLoop<H> {
     /// How often the files are looked at although nothing changed.
     pub resync: Duration,
     /// What the tree wants.
-    pub resolution: watch::Receiver<Option<Arc<Resolution>>>,
+    pub resolved: watch::Receiver<Option<Arc<Resolved>>>,
     /// What it reports.
     pub outcome: watch::Sender<Outcome>,
     /// What Superset was last told to load.
@@ -98,7 +98,7 @@ impl<H: Host> ConfigLoop<H> {
             self.heartbeat.send_replace(Instant::now());
             tokio::select! {
                 () = cancel.cancelled() => break,
-                changed = self.resolution.changed() => match changed {
+                changed = self.resolved.changed() => match changed {
                     Ok(()) => backoff = Backoff::default(),
                     Err(_) => break,
                 },
@@ -118,9 +118,9 @@ impl<H: Host> ConfigLoop<H> {
 
     /// One pass: read, render, observe, plan, apply, report. `None` where there is no tree yet.
     async fn pass(&mut self) -> Option<Pass> {
-        let resolution = self.resolution.borrow_and_update().clone()?;
-        let mut desired = Version { release: Some(resolution.release().clone()), revision: None };
-        let pass = match self.rendered(&resolution) {
+        let resolved = self.resolved.borrow_and_update().clone()?;
+        let mut desired = Version { release: Some(resolved.resolution.release.clone()), revision: None };
+        let pass = match self.rendered(&resolved) {
             Ok((revision, wanted)) => {
                 desired.revision = Some(revision.clone());
                 self.converge(&desired, &revision, &wanted).await
@@ -131,10 +131,9 @@ impl<H: Host> ConfigLoop<H> {
         Some(pass)
     }
 
-    fn rendered(&mut self, resolution: &Resolution) -> Result<(Revision, Vec<FileWanted>), Pass> {
-        let config = resolution.config().map_err(|held| Pass::Held(held.to_string(), Vec::new()))?;
-        let key: &DigestKey = resolution.key();
-        let rendered = self.host.sources().and_then(|sources| self.renderer.render(key, config, &sources));
+    fn rendered(&mut self, resolved: &Resolved) -> Result<(Revision, Vec<FileWanted>), Pass> {
+        let config = resolved.config().map_err(|held| Pass::Held(held.to_string(), Vec::new()))?;
+        let rendered = self.host.sources().and_then(|sources| self.renderer.render(&resolved.key, config, &sources));
         let rendered = rendered.map_err(|problems| {
             let first = problems.first().map_or_else(String::new, ToString::to_string);
             Pass::Held(format!("{} in files to render: {first}", count(problems.len(), "problem")), problems)

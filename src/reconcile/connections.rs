@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::ledger::{self, Job, Ledger, Outcome, Rules, Unfit};
+use super::resolve::Resolved;
 use super::sleep_to;
-use crate::desired::Resolution;
 use crate::model::datasource::{Datasource, DatasourceName};
 use crate::model::instance::{InstanceId, Standing};
 use crate::model::status::{DatasourceState, DatasourceStatus};
@@ -31,7 +31,7 @@ const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// What the loop reads.
 pub struct Inputs {
     /// What the tree wants.
-    pub resolution: watch::Receiver<Option<Arc<Resolution>>>,
+    pub resolved: watch::Receiver<Option<Arc<Resolved>>>,
     /// Whether this instance leads.
     pub standing: watch::Receiver<Standing>,
     /// Grows when a secret's file changed.
@@ -93,7 +93,7 @@ impl<C: Connections> ConnectionsLoop<C> {
             let wake = term.as_mut().and_then(|term| self.advance(term, now));
             tokio::select! {
                 () = cancel.cancelled() => break,
-                changed = self.inputs.resolution.changed() => match changed {
+                changed = self.inputs.resolved.changed() => match changed {
                     Ok(()) => {
                         self.take_wanted(&mut term).await;
                         report_at = Some(Instant::now());
@@ -155,19 +155,20 @@ impl<C: Connections> ConnectionsLoop<C> {
     }
 
     async fn take_wanted(&mut self, term: &mut Option<Term>) {
-        let resolution = self.inputs.resolution.borrow_and_update().clone();
+        let resolved = self.inputs.resolved.borrow_and_update().clone();
         let generation = *self.inputs.secrets.borrow_and_update();
-        let (Some(term), Some(resolution)) = (term, resolution) else { return };
+        let (Some(term), Some(resolved)) = (term, resolved) else { return };
+        let Some((valid, invalid)) = resolved.datasources() else { return };
         let mut before = std::mem::take(&mut self.cache);
         let (mut wanted, mut unfit) = (BTreeMap::new(), BTreeMap::new());
-        for (name, datasource) in resolution.datasources() {
-            let known = before.remove(name).filter(|known| known.generation == generation && Arc::ptr_eq(&known.datasource, datasource));
-            let known = match known {
+        for (name, datasource) in valid {
+            let is_known = |known: &Known| known.generation == generation && Arc::ptr_eq(&known.datasource, datasource);
+            let known = match before.remove(name).filter(is_known) {
                 Some(known) => known,
                 None => Known {
                     generation,
                     datasource: Arc::clone(datasource),
-                    wanted: self.world.wanted(resolution.key(), datasource).await,
+                    wanted: self.world.wanted(&resolved.key, datasource).await,
                 },
             };
             match &known.wanted {
@@ -179,9 +180,10 @@ impl<C: Connections> ConnectionsLoop<C> {
             }
             self.cache.insert(name.clone(), known);
         }
-        for (name, error) in resolution.invalid_datasources() {
+        for (name, problems) in invalid {
+            let error = problems.first().map_or_else(String::new, ToString::to_string);
             let uuid = name.uuid(&self.rules.cluster);
-            unfit.insert(name, Unfit { state: DatasourceState::Invalid, uuid, error });
+            unfit.insert(name.clone(), Unfit { state: DatasourceState::Invalid, uuid, error });
         }
         term.ledger.want(wanted, unfit);
     }
@@ -292,7 +294,9 @@ fn log(outcome: &Outcome) {
         Outcome::Pushed { name, step, result: Err(fault), .. } => {
             warn!(datasource = %name, step = step.verb(), error = %fault, "failed to push a connection");
         }
-        Outcome::Looked { name, result: Err(fault), .. } => warn!(datasource = %name, error = %fault, "failed to look at a connection"),
+        Outcome::Looked { name, result: Err(fault), .. } => {
+            warn!(datasource = %name, error = %fault, "failed to look at a connection")
+        }
         Outcome::Listed(Err(fault)) => warn!(error = %fault, "failed to list connections"),
         Outcome::Listed(Ok(_)) | Outcome::Looked { .. } => {}
     }

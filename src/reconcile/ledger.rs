@@ -113,6 +113,8 @@ pub struct Unfit {
 #[derive(Debug)]
 pub struct Ledger {
     rules: Rules,
+    /// Whether the tree has been heard yet: before that, nothing is an orphan.
+    told: bool,
     wanted: BTreeMap<DatasourceName, Wanted>,
     unfit: BTreeMap<DatasourceName, Unfit>,
     observed: Observed,
@@ -152,6 +154,7 @@ impl Ledger {
         let deletions_from = now + rules.call_deadline;
         Self {
             rules,
+            told: false,
             wanted: BTreeMap::new(),
             unfit: BTreeMap::new(),
             observed: Observed::default(),
@@ -178,7 +181,9 @@ impl Ledger {
                 self.unjudged.insert(name.clone());
             }
         }
-        let has_left = self.wanted.keys().chain(self.unfit.keys()).any(|name| !wanted.contains_key(name) && !unfit.contains_key(name));
+        let has_left =
+            self.wanted.keys().chain(self.unfit.keys()).any(|name| !wanted.contains_key(name) && !unfit.contains_key(name));
+        let is_first = !std::mem::replace(&mut self.told, true);
         (self.wanted, self.unfit) = (wanted, unfit);
         let (wanted, unfit) = (&self.wanted, &self.unfit);
         self.standings.retain(|name, _| wanted.contains_key(name) || unfit.contains_key(name));
@@ -188,7 +193,7 @@ impl Ledger {
             let standing = Standing { state: unfit.state, uuid: unfit.uuid, database_id: None, error: Some(unfit.error.clone()) };
             self.standings.insert(name.clone(), standing);
         }
-        if has_left && self.list.sighted {
+        if (has_left || is_first) && self.list.sighted {
             self.judge_orphans();
         }
     }
@@ -277,7 +282,10 @@ impl Ledger {
                     Ok(id) => self.pushed(&name, &step, wanted.as_deref(), id),
                     Err(fault) => self.fail(&name, &fault, now),
                 }
-                if self.in_flight.is_empty() && !self.fresh.is_empty() && !self.unjudged.iter().any(|name| self.may_begin(name, now)) {
+                if self.in_flight.is_empty()
+                    && !self.fresh.is_empty()
+                    && !self.unjudged.iter().any(|name| self.may_begin(name, now))
+                {
                     // One list after a batch: it tells the `changed_on` that our own writes left.
                     self.ask_for_list(now);
                 }
@@ -360,7 +368,8 @@ impl Ledger {
         self.failures.insert(name.clone(), backoff);
         if let Some(wanted) = self.wanted.get(name) {
             let database_id = self.observed.by_uuid(wanted.uuid).map(|connection| connection.id);
-            let standing = Standing { state: fault.kind.state(), uuid: wanted.uuid, database_id, error: Some(fault.message.clone()) };
+            let standing =
+                Standing { state: fault.kind.state(), uuid: wanted.uuid, database_id, error: Some(fault.message.clone()) };
             self.standings.insert(name.clone(), standing);
         } else if let Some(orphan) = self.standings.get_mut(name) {
             orphan.error = Some(fault.message.clone());
@@ -391,8 +400,12 @@ impl Ledger {
     }
 
     fn judge_orphans(&mut self) {
+        if !self.told {
+            return;
+        }
         let kept = self.wanted.keys().chain(self.unfit.keys()).cloned().collect();
-        let plan = connections::plan(&self.rules.cluster, &BTreeMap::new(), &kept, &self.observed, &self.seen, self.rules.pruning);
+        let plan =
+            connections::plan(&self.rules.cluster, &BTreeMap::new(), &kept, &self.observed, &self.seen, self.rules.pruning);
         let doomed = plan.deletions.iter().filter_map(|(name, step)| match step {
             Step::Delete { id, uuid, .. } => Some((name.clone(), *id, *uuid, None)),
             _ => None,

@@ -18,7 +18,7 @@ pub mod resolve;
 use std::time::Instant;
 
 /// Sleeps until `at`, or for ever.
-async fn sleep_to(at: Option<Instant>) {
+pub(crate) async fn sleep_to(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,

@@ -12,7 +12,7 @@ mod template;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::desired::Config;
+use crate::desired::config::Config;
 use crate::model::digest::{DigestKey, Revision};
 use crate::model::instance::Labels;
 use crate::model::problem::Problem;
@@ -79,7 +79,7 @@ impl Renderer {
     /// Renders everything, or tells every problem of the templates.
     pub fn render(&mut self, key: &DigestKey, config: &Config, sources: &Sources) -> Result<Rendered, Vec<Problem>> {
         let mut files = self.templates(config, sources)?;
-        self.settings.update(config.settings());
+        self.settings.update(config);
         let revision = self.revision(key, sources, &files);
         let text = self.settings.file(sources.base.as_deref(), &revision);
         files.push(RenderedFile { path: self.path.clone(), mode: self.mode, bytes: Arc::from(text.into_bytes()) });

@@ -128,7 +128,8 @@ impl Writer {
     }
 
     fn named(&mut self, values: &BTreeMap<String, Value>, open: &str, close: &str, depth: usize) -> String {
-        let items: Vec<_> = values.iter().map(|(name, value)| format!("{}: {}", string(name), self.value(value, depth + 1))).collect();
+        let items: Vec<_> =
+            values.iter().map(|(name, value)| format!("{}: {}", string(name), self.value(value, depth + 1))).collect();
         enclosed(open, &items, close, depth)
     }
 

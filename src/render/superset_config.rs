@@ -9,7 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Arc;
 
+use imbl::ordmap::DiffItem;
+
 use super::python::{alias, expression, string};
+use crate::desired::config::Config;
 use crate::model::digest::Revision;
 use crate::model::value::{Directive, Value};
 
@@ -40,7 +43,6 @@ def _setkeeper_merge(base, over):
 /// One setting as lines of Python, and the modules that they name.
 #[derive(Clone, Debug)]
 struct Lines {
-    value: Arc<Value>,
     text: String,
     modules: BTreeSet<String>,
     reads: bool,
@@ -49,30 +51,32 @@ struct Lines {
 
 /// The settings as Python, each rendered once for as long as its value stays the same.
 #[derive(Debug, Default)]
-pub struct Settings(BTreeMap<String, Lines>);
+pub struct Settings {
+    config: Config,
+    lines: BTreeMap<Arc<str>, Lines>,
+}
 
 impl Settings {
-    /// Takes the resolved settings; only those whose value is another than last time are rendered again.
-    pub fn update<'a>(&mut self, settings: impl Iterator<Item = (&'a str, &'a Arc<Value>)>) {
-        let mut earlier = std::mem::take(&mut self.0).into_iter().peekable();
-        self.0 = settings
-            .map(|(name, value)| {
-                while earlier.next_if(|(other, _)| other.as_str() < name).is_some() {}
-                match earlier.next_if(|(other, lines)| other == name && Arc::ptr_eq(&lines.value, value)) {
-                    Some(unchanged) => unchanged,
-                    None => (name.to_owned(), Lines::of(name, value)),
+    /// Takes the resolved settings; only those that differ from last time are rendered again.
+    pub fn update(&mut self, config: &Config) {
+        let before = std::mem::replace(&mut self.config, config.clone());
+        for item in before.settings.diff(&config.settings) {
+            match item {
+                DiffItem::Add(name, setting) | DiffItem::Update { new: (name, setting), .. } => {
+                    self.lines.insert(Arc::clone(name), Lines::of(name, setting.value()));
                 }
-            })
-            .collect();
+                DiffItem::Remove(name, _) => drop(self.lines.remove(name)),
+            }
+        }
     }
 
     /// Each setting's lines, sorted by name: what a revision is made of.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.0.values().map(|lines| lines.text.as_str())
+        self.lines.values().map(|lines| lines.text.as_str())
     }
 
     fn modules(&self) -> BTreeSet<&str> {
-        self.0.values().flat_map(|lines| &lines.modules).map(String::as_str).collect()
+        self.lines.values().flat_map(|lines| &lines.modules).map(String::as_str).collect()
     }
 
     /// The whole file.
@@ -92,8 +96,8 @@ impl Settings {
         for module in self.modules() {
             let _ = writeln!(text, "import {module} as {}", alias(module));
         }
-        text.push_str(if self.0.values().any(|lines| lines.reads) { READ_FILE } else { "" });
-        text.push_str(if self.0.values().any(|lines| lines.merges) { MERGE } else { "" });
+        text.push_str(if self.lines.values().any(|lines| lines.reads) { READ_FILE } else { "" });
+        text.push_str(if self.lines.values().any(|lines| lines.merges) { MERGE } else { "" });
         self.texts().for_each(|lines| text.push_str(lines));
         let (header, revision) = (string(REVISION_HEADER), string(revision.as_str()));
         text.push_str("\n# --- proof of load ---\n");
@@ -106,15 +110,15 @@ impl Settings {
 }
 
 impl Lines {
-    fn of(name: &str, value: &Arc<Value>) -> Self {
+    fn of(name: &str, value: &Value) -> Self {
         let expression = expression(value);
-        let merges = matches!(**value, Value::Directive(Directive::Merge(_)));
+        let merges = matches!(value, Value::Directive(Directive::Merge(_)));
         let text = if merges {
             format!("{name} = _setkeeper_merge(globals().get({}), {})\n", string(name), expression.text)
         } else {
             format!("{name} = {}\n", expression.text)
         };
         let reads = expression.text.contains("_setkeeper_read(");
-        Self { value: Arc::clone(value), text, modules: expression.modules, reads, merges }
+        Self { text, modules: expression.modules, reads, merges }
     }
 }

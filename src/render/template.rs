@@ -7,7 +7,7 @@
 use minijinja::value::Value as Shown;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
 
-use crate::desired::Config;
+use crate::desired::config::Config;
 use crate::model::instance::Labels;
 use crate::model::problem::Problem;
 use crate::model::snapshot::Origin;
@@ -18,9 +18,10 @@ pub fn render(origin: &Origin, text: &str, config: &Config, labels: &Labels) -> 
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
-    let config: Shown = config.settings().map(|(name, value)| (name, shown(value))).collect();
-    let mut result =
-        environment.render_named_str(origin.as_str(), text, context! { config, labels }).map_err(|error| problem(origin, &error))?;
+    let config: Shown = config.settings.iter().map(|(name, setting)| (&**name, shown(setting.value()))).collect();
+    let mut result = environment
+        .render_named_str(origin.as_str(), text, context! { config, labels })
+        .map_err(|error| problem(origin, &error))?;
     // minijinja drops the line end at a template's end, which belongs to a text file.
     if text.ends_with('\n') {
         result.push('\n');
@@ -33,7 +34,9 @@ fn problem(origin: &Origin, error: &Error) -> Problem {
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
     let problem = Problem::error(origin, format!("{}{detail}", error.kind())).line(line);
     match error.kind() {
-        ErrorKind::UndefinedError => problem.hint("in scope are config.<SETTING> and labels.<label>; use the filter `default` for what may be missing"),
+        ErrorKind::UndefinedError => {
+            problem.hint("in scope are config.<SETTING> and labels.<label>; use the filter `default` for what may be missing")
+        }
         _ => problem,
     }
 }
