@@ -63,7 +63,7 @@ impl Leave<'_> {
 pub(super) async fn stand(
     session: &Session,
     id: &InstanceId,
-    mut leave: Leave<'_>,
+    leave: &mut Leave<'_>,
     statuses: &mut watch::Receiver<Option<Statuses>>,
     standing: &watch::Sender<Standing>,
     link: &Reporter,

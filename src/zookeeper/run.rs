@@ -14,7 +14,6 @@
 //!
 //! Losing ZooKeeper publishes nothing (law 1).
 
-use std::convert::Infallible;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
@@ -220,34 +219,82 @@ impl Agent {
         if states.peek_state() != zk::SessionState::SyncConnected {
             return ended(states.state());
         }
+        let leave = Leave { entitled: &mut inputs.entitled, id_is_ours: &mut id_is_ours };
         tokio::select! {
             // The order counts: a lost connection comes before anything that might still be done with it.
             biased;
             state = states.changed() => ended(state),
             () = stop.cancelled() => End::Stopped,
             Ok(()) = password.changed() => End::Over("the password changed".to_owned()),
-            error = again(Concern::Tree, link, async || follow::follow(session, known, tree, link).await) => doubt(&error),
-            error = again(Concern::Record, link, async || record::keep(session, id, &mut inputs.record, &ours, link).await) => {
-                doubt(&error)
-            }
-            error = again(Concern::Election, link, async || {
-                let leave = Leave { entitled: &mut inputs.entitled, id_is_ours: &mut id_is_ours };
-                election::stand(session, id, leave, &mut inputs.statuses, standing, link).await
-            }) => doubt(&error),
+            end = follow_tree(session, known, tree, link) => end,
+            end = keep_record(session, id, &mut inputs.record, &ours, link) => end,
+            end = stand(session, id, leave, &mut inputs.statuses, standing, link) => end,
         }
     }
 }
 
-/// Works at something until the connection is in doubt; what else fails is reported and tried again.
-async fn again(concern: Concern, link: &Reporter, mut work: impl AsyncFnMut() -> Result<Infallible, Error>) -> Error {
-    let mut pauses = pauses(250, 15_000);
+async fn follow_tree(session: &Session, known: &mut Known, tree: &watch::Sender<Option<Tree>>, link: &Reporter) -> End {
+    let mut again = Again::new(Concern::Tree, link);
     loop {
-        let Err(error) = work().await;
-        if error.is_loss() {
-            return error;
+        let Err(error) = follow::follow(session, known, tree, link).await;
+        if let Some(end) = again.after(&error).await {
+            return end;
         }
-        link.failed(concern, &error);
-        sleep(pauses.next().unwrap_or_default()).await;
+    }
+}
+
+async fn keep_record(
+    session: &Session,
+    id: &InstanceId,
+    record: &mut watch::Receiver<Option<Instance>>,
+    ours: &watch::Sender<bool>,
+    link: &Reporter,
+) -> End {
+    let mut again = Again::new(Concern::Record, link);
+    loop {
+        let Err(error) = record::keep(session, id, record, ours, link).await;
+        if let Some(end) = again.after(&error).await {
+            return end;
+        }
+    }
+}
+
+async fn stand(
+    session: &Session,
+    id: &InstanceId,
+    mut leave: Leave<'_>,
+    statuses: &mut watch::Receiver<Option<Statuses>>,
+    standing: &watch::Sender<Standing>,
+    link: &Reporter,
+) -> End {
+    let mut again = Again::new(Concern::Election, link);
+    loop {
+        let Err(error) = election::stand(session, id, &mut leave, statuses, standing, link).await;
+        if let Some(end) = again.after(&error).await {
+            return end;
+        }
+    }
+}
+
+/// What follows a failure: the end where the connection is in doubt, else a report and another try after a pause.
+struct Again<'a> {
+    concern: Concern,
+    link: &'a Reporter,
+    pauses: ExponentialBackoff,
+}
+
+impl<'a> Again<'a> {
+    fn new(concern: Concern, link: &'a Reporter) -> Self {
+        Self { concern, link, pauses: pauses(250, 15_000) }
+    }
+
+    async fn after(&mut self, error: &Error) -> Option<End> {
+        if error.is_loss() {
+            return Some(doubt(error));
+        }
+        self.link.failed(self.concern, error);
+        sleep(self.pauses.next().unwrap_or_default()).await;
+        None
     }
 }
 
