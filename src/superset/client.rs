@@ -78,11 +78,12 @@ impl Client {
             .pool_idle_timeout(IDLE)
             .build()
             .map_err(CallError::Setup)?;
+        let scrub = Scrub::new([&*password.borrow()]);
         Ok(Self(Arc::new(Inner {
             http,
             base: base.as_str().trim_end_matches('/').to_owned(),
             username: username.to_owned(),
-            scrub: Scrub::new([&*password.borrow()]),
+            scrub,
             password,
             timeout,
             session: RwLock::new(None),
