@@ -140,7 +140,7 @@ async fn the_page_shows_everything_and_runs_nothing_from_the_tree() {
     let text = response.text().await.unwrap();
     for part in ["web-1", "fedcba9876543210", "sales", "unreachable", "/superset/config/10-a:3", "ROW_LIMIT", "expected a number"]
     {
-        assert!(text.contains(part), "{part}");
+        assert!(text.replace("&#x2f;", "/").contains(part), "{part}");
     }
     assert!(text.contains("&lt;script&gt;") && !text.contains("<script"), "{text}");
     assert!(!text.contains("://cdn") && !text.contains("src="), "no foreign part");
