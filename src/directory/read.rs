@@ -176,3 +176,60 @@ fn read(path: &Path) -> Content {
         Err(error) => Content::Unreadable(error.to_string().into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(folder: &Path) -> Reader {
+        let at = |name| folder.join(name);
+        Reader::new(Roots { folder: folder.to_owned(), config: at("config"), datasources: at("datasources") })
+    }
+
+    fn write(folder: &Path, text: &str) -> PathBuf {
+        let path = folder.join("config/a.yaml");
+        fs::create_dir_all(folder.join("config")).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_file_written_just_now_waits_unless_there_is_hurry() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reader = reader(folder.path());
+        write(folder.path(), "A: 1");
+        assert!(!reader.read(false).unwrap());
+        assert!(reader.snapshot().config.is_empty());
+        std::thread::sleep(2 * COMPLETE);
+        assert!(reader.read(false).unwrap());
+        assert_eq!(reader.snapshot().config.children.len(), 1);
+        write(folder.path(), "A: 2");
+        assert!(reader.read(true).unwrap());
+        assert_eq!(reader.snapshot().config.children["a"].content, Content::Bytes((*b"A: 2").into()));
+    }
+
+    #[test]
+    fn a_file_is_known_by_its_look_only_once_a_later_change_is_sure_to_show() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reader = reader(folder.path());
+        let path = write(folder.path(), "A: 1");
+        reader.read(true).unwrap();
+        assert!(reader.known.is_empty());
+        std::thread::sleep(GRAIN + COMPLETE);
+        reader.read(true).unwrap();
+        assert!(reader.known.contains_key(&path));
+        let before = reader.snapshot().clone();
+        reader.read(true).unwrap();
+        assert_eq!((reader.known.len(), reader.snapshot()), (1, &before));
+    }
+
+    #[test]
+    fn a_fresh_file_whose_content_is_the_old_one_holds_nothing_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reader = reader(folder.path());
+        write(folder.path(), "A: 1");
+        reader.read(true).unwrap();
+        write(folder.path(), "A: 1");
+        assert!(reader.read(false).unwrap());
+    }
+}

@@ -64,7 +64,7 @@ impl Source {
         let seen = tree.wait_for(|tree| tree.as_ref().is_some_and(|tree| wanted(&tree.snapshot)));
         match tokio::time::timeout(LONG, seen).await {
             Ok(tree) => tree.unwrap().as_ref().unwrap().snapshot.clone(),
-            Err(_) => panic!("it never came; last: {:?}, {:?}", self.tree.borrow(), self.status.borrow()),
+            Err(late) => panic!("it never came: {late}; last: {:?}, {:?}", self.tree.borrow(), self.status.borrow()),
         }
     }
 
@@ -341,7 +341,7 @@ async fn reads_once_for_commands() {
 async fn a_closed_file_is_told_to_those_who_may_not_read_it() {
     let mut source = Source::start(|tree| {
         write(&tree.join("config/10-a.yaml"), "A: 1");
-        fs::set_permissions(tree.join("config/10-a.yaml"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("config/10-a.yaml"), fs::Permissions::from_mode(0o000)).unwrap();
     });
     // Root may read everything; everybody else is told why not.
     let root = rustix::process::geteuid().is_root();
