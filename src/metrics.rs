@@ -88,14 +88,14 @@ pub fn zookeeper_connected(connected: bool) {
     gauge!(ZOOKEEPER_CONNECTED).set(truth(connected));
 }
 
-/// ZooKeeper answered just now.
-pub fn zookeeper_seen() {
-    gauge!(ZOOKEEPER_LAST_SEEN).set(now());
+/// ZooKeeper answered last at this time.
+pub fn zookeeper_seen(at: SystemTime) {
+    gauge!(ZOOKEEPER_LAST_SEEN).set(seconds(at));
 }
 
-/// The watches were set anew.
-pub fn watches_rearmed() {
-    counter!(WATCH_REARMS).increment(1);
+/// The watches have been set anew this often.
+pub fn watches_rearmed(times: u64) {
+    counter!(WATCH_REARMS).absolute(times);
 }
 
 /// Says whether this instance leads.
@@ -115,9 +115,9 @@ pub fn reload(outcome: ReloadOutcome) {
 }
 
 /// Counts the datasources by state; states that none is in show as 0.
-pub fn datasources(all: &[DatasourceStatus]) {
+pub fn datasources<'a>(all: impl IntoIterator<Item = &'a DatasourceStatus> + Clone) {
     for (state, label) in STATES {
-        let count = all.iter().filter(|one| one.state == state).count();
+        let count = all.clone().into_iter().filter(|one| one.state == state).count();
         gauge!(DATASOURCES, "state" => label).set(u32::try_from(count).unwrap_or(u32::MAX));
     }
 }
@@ -168,7 +168,11 @@ fn truth(yes: bool) -> f64 {
 }
 
 fn now() -> f64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default()
+    seconds(SystemTime::now())
+}
+
+fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map(|since| since.as_secs_f64()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use axum::{Json, Router, middleware};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
@@ -32,6 +32,9 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How often the metrics fold what was recorded, whether or not anybody fetches them.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// The Prometheus text format.
+/// How long the cluster may take to be looked at before the last report is shown instead.
+const ASK_LIMIT: Duration = Duration::from_secs(3);
+
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Why the server did not start.
@@ -81,6 +84,8 @@ pub struct Report {
 pub struct Inputs {
     /// The newest report.
     pub report: watch::Receiver<Arc<Report>>,
+    /// Rung before the report is shown, so that the cluster is looked at when somebody asks and not otherwise.
+    pub ask: Arc<Notify>,
     /// When the reconcile loop last turned.
     pub heartbeat: watch::Receiver<Instant>,
     /// How old that may be.
@@ -157,8 +162,17 @@ async fn readyz(State(inputs): State<Inputs>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "no revision is applied yet\n").into_response()
 }
 
+/// The report as of now; the last one where nobody makes a new one in time.
+async fn fresh_report(mut inputs: Inputs) -> Arc<Report> {
+    inputs.report.mark_unchanged();
+    inputs.ask.notify_one();
+    let _ = tokio::time::timeout(ASK_LIMIT, inputs.report.changed()).await;
+    let report = inputs.report.borrow();
+    Arc::clone(&report)
+}
+
 async fn show_status(State(inputs): State<Inputs>) -> Response {
-    let report = Arc::clone(&inputs.report.borrow());
+    let report = fresh_report(inputs).await;
     Json(&*report).into_response()
 }
 
@@ -168,7 +182,7 @@ async fn show_metrics(State(inputs): State<Inputs>) -> Response {
 }
 
 async fn show_page(State(inputs): State<Inputs>) -> Response {
-    let report = Arc::clone(&inputs.report.borrow());
+    let report = fresh_report(inputs).await;
     match page::render(&report) {
         Ok(text) => Html(text).into_response(),
         Err(error) => {

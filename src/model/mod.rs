@@ -12,4 +12,5 @@ pub mod problem;
 pub mod secret;
 pub mod snapshot;
 pub mod status;
+pub mod uri;
 pub mod value;
