@@ -198,8 +198,8 @@ mod tests {
     fn every_metric_of_the_contract_is_there_with_words() {
         let text = rendered(|| {
             zookeeper_connected(true);
-            zookeeper_seen();
-            watches_rearmed();
+            zookeeper_seen(SystemTime::now());
+            watches_rearmed(1);
             leader(Role::Leader);
             applied(true);
             reload(ReloadOutcome::Succeeded);
