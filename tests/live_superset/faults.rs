@@ -11,7 +11,8 @@ use crate::support::{client, client_with, create, datasource, listed, request_fo
 const LIST: &str = "GET /api/v1/database/?";
 const CREATE: &str = "POST /api/v1/database/";
 const BUSY: &str = "HTTP/1.1 429 Too Many Requests\nRetry-After: 1\nContent-Type: application/json\nContent-Length: 2\n\n{}";
-const VERY_BUSY: &str = "HTTP/1.1 429 Too Many Requests\nRetry-After: 3600\nContent-Type: application/json\nContent-Length: 2\n\n{}";
+const VERY_BUSY: &str =
+    "HTTP/1.1 429 Too Many Requests\nRetry-After: 3600\nContent-Type: application/json\nContent-Length: 2\n\n{}";
 const BROKEN: &str =
     "HTTP/1.1 500 Internal Server Error\nContent-Type: application/json\nContent-Length: 25\n\n{\"message\":\"Fatal error\"}";
 const GATEWAY: &str = "HTTP/1.1 502 Bad Gateway\nContent-Type: text/html\nContent-Length: 6\n\n<html>";

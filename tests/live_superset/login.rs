@@ -10,7 +10,8 @@ use crate::support::{client, client_with, create, datasource, listed, services, 
 const LOGIN: &str = "POST /api/v1/security/login";
 const REFRESH: &str = "POST /api/v1/security/refresh";
 const LIST: &str = "GET /api/v1/database/?";
-const EXPIRED: &str = "HTTP/1.1 401 Unauthorized\nContent-Type: application/json\nContent-Length: 27\n\n{\"msg\":\"Token has expired\"}";
+const EXPIRED: &str =
+    "HTTP/1.1 401 Unauthorized\nContent-Type: application/json\nContent-Length: 27\n\n{\"msg\":\"Token has expired\"}";
 
 #[tokio::test]
 async fn many_calls_at_once_log_in_once() {
@@ -75,7 +76,7 @@ async fn law_9_a_wrong_password_is_said_and_not_shown() {
 
 #[tokio::test]
 async fn a_token_is_refreshed_before_it_expires_and_never_by_a_new_login() {
-    let superset = services::superset("JWT_ACCESS_TOKEN_EXPIRES = timedelta(seconds=8)", &[]).await;
+    let superset = services::impatient().await;
     let proxy = Proxy::before(&superset.url).await;
     let client = client(&proxy.url);
     client.list().await.unwrap();

@@ -37,10 +37,13 @@ fn settable() -> Vec<(&'static str, Json)> {
         ("allow_run_async", json!(true)),
         ("cache_timeout", json!(300)),
         ("expose_in_sqllab", json!(false)),
-        ("extra", json!({"metadata_params": {}, "engine_params": {"pool_pre_ping": true}, "schemas_allowed_for_file_upload": ["a"]})),
+        (
+            "extra",
+            json!({"metadata_params": {}, "engine_params": {"pool_pre_ping": true}, "schemas_allowed_for_file_upload": ["a"]}),
+        ),
         ("force_ctas_schema", json!("scratch")),
         ("impersonate_user", json!(true)),
-        ("masked_encrypted_extra", json!({"oauth2_client_info": {"id": "x", "secret": CANARY, "scope": "a b"}, "n": 1.5})),
+        ("masked_encrypted_extra", json!({"credentials": {"key": CANARY, "scope": "a b"}, "n": 1.5})),
         ("server_cert", json!(CERTIFICATE)),
     ]
 }
@@ -82,6 +85,7 @@ async fn what_somebody_changes_by_hand_is_named_and_put_back() {
     let id = create(&client, &ours).await;
     let request = request_for(&ours);
 
+    services::create_role(postgres.port, "somebody");
     let by_hand = format!("postgresql://somebody:{}@{place}/postgres", encoded(CANARY));
     let mut other = datasource("push-drift", &by_hand, &json!({"cache_timeout": 7, "extra": {"by_hand": true}}));
     other.database_name = "Renamed by hand".to_owned();

@@ -87,9 +87,8 @@ pub async fn superset(config: &str, environment: &[(&str, &str)]) -> Superset {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/superset");
     let made = Command::new(scripts).args(base).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let arguments = [
-        "run", "--version", &version, "--home", &home, "--port", &port_text, "--config", &config_text, "--pid-file", &pid_text,
-    ];
+    let arguments =
+        ["run", "--version", &version, "--home", &home, "--port", &port_text, "--config", &config_text, "--pid-file", &pid_text];
     let service = Service::start("superset", port, folder, &arguments, environment);
     let service = service.ready("Superset", answers).await;
     Superset { service, url: format!("http://127.0.0.1:{port}"), config: config_file, pid_file }
@@ -111,7 +110,14 @@ pub async fn shared() -> &'static Superset {
     SHARED.get_or_init(|| superset("FEATURE_FLAGS = {'SSH_TUNNELING': True}", &[])).await
 }
 
-/// A PostgreSQL that takes any password, and one that is silent: the port of each.
+/// One whose tokens live for 8 seconds, and which speaks German.
+pub async fn impatient() -> &'static Superset {
+    static SHARED: OnceCell<Superset> = OnceCell::const_new();
+    let config = "JWT_ACCESS_TOKEN_EXPIRES = timedelta(seconds=8)\nBABEL_DEFAULT_LOCALE = 'de'";
+    SHARED.get_or_init(|| superset(config, &[])).await
+}
+
+/// A PostgreSQL that takes any password.
 pub async fn postgres() -> &'static Service {
     static SHARED: OnceCell<Service> = OnceCell::const_new();
     SHARED.get_or_init(|| database("postgres")).await
