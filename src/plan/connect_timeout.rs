@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::model::datasource::SqlalchemyUri;
+use crate::model::uri::SqlalchemyUri;
 
 /// Long enough for a server across an ocean or one that has to wake up, and well below the deadline of a call.
 const SECONDS: u64 = 10;
@@ -29,7 +29,7 @@ const ARGUMENTS: [(&str, &[Option<&str>], &str); 9] = [
 /// the URI, or `extra` is not of that shape.
 pub fn add(uri: &SqlalchemyUri, extra: &mut Map<String, Json>) {
     let Some(argument) = argument(uri) else { return };
-    if uri.url().query_pairs().any(|(name, _)| name == argument) {
+    if uri.query_pairs().any(|(name, _)| name == argument) {
         return;
     }
     let Some(params) = extra.entry("engine_params").or_insert_with(|| json!({})).as_object_mut() else { return };
@@ -44,12 +44,10 @@ fn argument(uri: &SqlalchemyUri) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use url::Url;
-
     use super::*;
 
     fn added(uri: &str, extra: &Json) -> Json {
-        let uri = SqlalchemyUri::from_url(Url::parse(uri).unwrap()).0;
+        let uri = SqlalchemyUri::parse(uri).unwrap().0;
         let mut extra = extra.as_object().unwrap().clone();
         add(&uri, &mut extra);
         Json::Object(extra)

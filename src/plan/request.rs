@@ -9,14 +9,14 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value as Json, json};
 use thiserror::Error as ThisError;
 
 use crate::model::connection::{MARK, Mark, Request};
-use crate::model::datasource::{Datasource, SqlalchemyUri};
+use crate::model::datasource::Datasource;
 use crate::model::digest::DigestKey;
 use crate::model::secret::{SecretText, is_secret_name};
+use crate::model::uri::SqlalchemyUri;
 use crate::model::value::{Directive, Key, Value};
 
 use super::connect_timeout;
@@ -245,20 +245,20 @@ impl<E: Error + 'static> Reader<'_, E> {
 
     /// The URI with the password in it, and whether it now holds a secret.
     fn uri(&mut self, uri: &SqlalchemyUri, password: Option<&Value>) -> Result<(String, bool), RequestError<E>> {
-        let mut url = uri.url().clone();
         let before = self.secrets.len();
-        for (name, value) in url.query_pairs() {
+        for (name, value) in uri.query_pairs() {
             // pyodbc's whole connection string, password included, can stand in one parameter.
             if is_secret_name(&name) || name == "odbc_connect" {
-                self.secrets.push(SecretText::new(value));
+                self.secrets.push(SecretText::new(value.into_owned()));
             }
         }
         if let Some(password) = self.password(password)? {
-            let encoded = utf8_percent_encode(password.expose(), NON_ALPHANUMERIC).to_string();
-            let no_place = |()| RequestError::NoPlaceForPassword { engine: uri.engine().to_owned() };
-            url.set_password(Some(&encoded)).map_err(no_place)?;
+            if uri.host().is_none() {
+                return Err(RequestError::NoPlaceForPassword { engine: uri.engine().to_owned() });
+            }
+            return Ok((uri.with_password(&password).expose().to_owned(), true));
         }
-        Ok((url.to_string(), self.secrets.len() > before))
+        Ok((uri.text(), self.secrets.len() > before))
     }
 }
 

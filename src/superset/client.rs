@@ -13,7 +13,7 @@ use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, REFERER, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, redirect};
 use serde_json::{Value as Json, json};
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, watch};
 use url::Url;
 
 use super::answer::{Answer, Asked};
@@ -37,7 +37,8 @@ struct Inner {
     http: reqwest::Client,
     base: String,
     username: String,
-    password: SecretText,
+    /// May change while the client lives: secret files are rotated.
+    password: watch::Receiver<SecretText>,
     timeout: Duration,
     scrub: Scrub,
     /// Whoever holds it for writing logs in; the others wait for the outcome instead of logging in as well.
@@ -65,8 +66,8 @@ struct Received {
 }
 
 impl Client {
-    /// For the Superset at `base`, as `username`; no public call lasts longer than `timeout`.
-    pub fn new(base: &Url, username: &str, password: SecretText, timeout: Duration) -> Result<Self, CallError> {
+    /// For the Superset at `base`, as `username` with whatever `password` holds then; no public call lasts longer than `timeout`.
+    pub fn new(base: &Url, username: &str, password: watch::Receiver<SecretText>, timeout: Duration) -> Result<Self, CallError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
         let http = reqwest::Client::builder()
@@ -77,11 +78,12 @@ impl Client {
             .pool_idle_timeout(IDLE)
             .build()
             .map_err(CallError::Setup)?;
+        let scrub = Scrub::new([&*password.borrow()]);
         Ok(Self(Arc::new(Inner {
             http,
             base: base.as_str().trim_end_matches('/').to_owned(),
             username: username.to_owned(),
-            scrub: Scrub::new([&password]),
+            scrub,
             password,
             timeout,
             session: RwLock::new(None),
@@ -233,12 +235,14 @@ impl Client {
                 return Ok(session);
             }
         }
+        let password = self.0.password.borrow().clone();
+        let scrub = Scrub::new([&password]);
         let credentials = json!({
-            "username": self.0.username, "password": self.0.password.expose(), "provider": "db", "refresh": true
+            "username": self.0.username, "password": password.expose(), "provider": "db", "refresh": true
         });
         let credentials = SecretText::new(credentials.to_string());
         let login = self.get("/api/v1/security/login");
-        let call = Call { method: Method::POST, body: Some(&credentials), deadline, ..login };
+        let call = Call { method: Method::POST, body: Some(&credentials), scrub: &scrub, deadline, ..login };
         Session::from_answer(&self.ask(&call, None).await?.0, None)
     }
 

@@ -13,7 +13,8 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::model::datasource::{Datasource, SqlalchemyUri};
+use crate::model::datasource::Datasource;
+use crate::model::uri::SqlalchemyUri;
 use crate::model::value::Value;
 
 /// How long a probe may take, the name's resolution included.
@@ -96,23 +97,21 @@ impl Target {
 
     fn in_uri(uri: &SqlalchemyUri) -> Option<Self> {
         let (engine, default_port) = *ENGINES.iter().find(|(engine, _)| *engine == uri.engine())?;
-        let url = uri.url();
         // Several hosts, a socket's path, a pyodbc string: whatever the driver finds there comes before the URI's own host.
-        if url.query_pairs().any(|(name, _)| ["host", "hostaddr", "service", "unix_socket", "odbc_connect"].contains(&&*name)) {
+        if uri.query_pairs().any(|(name, _)| ["host", "hostaddr", "service", "unix_socket", "odbc_connect"].contains(&&*name)) {
             return None;
         }
-        let host = url.host_str().filter(|host| !host.is_empty() && !host.contains(['%', ',', '\\']))?;
-        let has_database = url.path().len() > 1;
+        let host = uri.host().filter(|host| !host.is_empty() && !host.contains(['%', ',', '\\']))?;
+        let has_database = uri.database().is_some();
         // Without port and database, the host is a name that pyodbc or Oracle look up in files of their own.
-        if url.port().is_none() && !has_database && matches!(engine, "mssql" | "oracle") {
+        if uri.port().is_none() && !has_database && matches!(engine, "mssql" | "oracle") {
             return None;
         }
         // hive+http and the like speak HTTP after all.
         if uri.driver().is_some_and(|driver| driver.starts_with("http")) {
             return None;
         }
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        Some(Self { host, port: url.port().unwrap_or(default_port) })
+        Some(Self { host: host.to_owned(), port: uri.port().unwrap_or(default_port) })
     }
 
     /// Whether one of the host's addresses takes a connection, within [`PATIENCE`].

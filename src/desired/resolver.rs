@@ -1,0 +1,182 @@
+//! The resolver: snapshot by snapshot, what this instance should be.
+//!
+//! It owns what it remembers: the snapshot before, and what became of each node. A new snapshot is compared with that one
+//! ([`Branch::changes_since`]), only nodes whose bytes differ are read again, and what comes out shares everything else with
+//! what came out before (law 12). Restarted, it comes to the same from the snapshot alone.
+
+use std::sync::Arc;
+
+use super::config::{Config, Fragments};
+use super::datasources::{Datasources, Invalid, Valid};
+use super::guard::{self, Inventory};
+use super::lens::Lens;
+use super::problems::Problems;
+use super::{Held, NodeName};
+use crate::model::digest::{DigestKey, Release, TreeDigest};
+use crate::model::problem::Problem;
+use crate::model::snapshot::{Branch, Change, Content, Node, Snapshot};
+use crate::model::status::Rollout;
+
+/// What a snapshot comes to for this instance. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Resolution {
+    /// The config tree as published, before labels select.
+    pub release: Release,
+    /// The whole tree, datasources included: what `rollout confirm` confirms.
+    pub tree: TreeDigest,
+    /// The config of this instance, or why the last good one stays.
+    pub config: Result<Arc<Config>, Held>,
+    /// The valid datasources.
+    pub datasources: Valid,
+    /// The invalid ones, with everything that is wrong with each.
+    pub invalid: Invalid,
+    /// Everything wrong in the tree.
+    pub problems: Problems,
+    /// What the guard compares.
+    pub inventory: Inventory,
+    /// The cluster's rollout record.
+    pub rollout: Rollout,
+}
+
+/// Resolves snapshots, each at the cost of its difference from the one before.
+#[derive(Debug)]
+pub struct Resolver {
+    lens: Lens,
+    before: Snapshot,
+    /// Tells a changed key, under which every digest is another.
+    key_mark: [u8; 32],
+    fragments: Fragments,
+    datasources: Datasources,
+    inventory: Inventory,
+    rollout: (Rollout, Vec<Problem>),
+    nested: Problems,
+}
+
+impl Resolver {
+    /// Remembers nothing yet.
+    #[must_use]
+    pub fn new(lens: Lens) -> Self {
+        Self {
+            lens,
+            before: Snapshot::default(),
+            key_mark: [0; 32],
+            fragments: Fragments::default(),
+            datasources: Datasources::default(),
+            inventory: Inventory::default(),
+            rollout: Default::default(),
+            nested: Problems::default(),
+        }
+    }
+
+    /// Resolves a snapshot.
+    pub fn resolve(&mut self, key: &DigestKey, snapshot: &Snapshot) -> Resolution {
+        let mark = key.digest("mark").full();
+        if mark != self.key_mark {
+            *self = Self { key_mark: mark, ..Self::new(std::mem::take(&mut self.lens)) };
+        }
+        let before = std::mem::replace(&mut self.before, snapshot.clone());
+        self.take_config(&before.config, &snapshot.config, key);
+        self.take_datasources(&before.datasources, &snapshot.datasources, key);
+        if before.rollout != snapshot.rollout {
+            self.rollout = guard::read_rollout(snapshot.rollout.as_ref());
+        }
+        self.resolution(key)
+    }
+
+    /// The fragments, for who explains or looks into a config that is held.
+    #[must_use]
+    pub fn fragments(&self) -> &Fragments {
+        &self.fragments
+    }
+
+    fn take_config(&mut self, before: &Branch, now: &Branch, key: &DigestKey) {
+        for (name, node) in changes(before, now, |_| true) {
+            if self.is_nested(&name, before, node) {
+                continue;
+            }
+            match node {
+                Some(node) => self.fragments.put(&name, node, key, &self.lens),
+                None => self.fragments.gone(&name),
+            }
+        }
+        self.fragments.merge();
+        self.inventory.config = self.fragments.filled();
+    }
+
+    fn take_datasources(&mut self, before: &Branch, now: &Branch, key: &DigestKey) {
+        for (name, node) in changes(before, now, Node::is_filled) {
+            if self.is_nested(&name, before, node) {
+                continue;
+            }
+            let known: Arc<str> = name.clone().unwrap_or_default();
+            match node {
+                Some(node) => {
+                    self.datasources.put(&name, node, key, &self.lens);
+                    self.inventory.datasources.insert(known);
+                }
+                None => {
+                    self.datasources.gone(&name);
+                    self.inventory.datasources.remove(&known);
+                }
+            }
+        }
+        self.datasources.judge();
+    }
+
+    /// Whether a node lies deeper than anything that is read, of which its author is told.
+    fn is_nested(&mut self, name: &NodeName, before: &Branch, node: Option<&Node>) -> bool {
+        let Some(name) = name.as_deref().filter(|name| name.contains('/')) else { return false };
+        if let Some(node) = node {
+            let warning = Problem::warning(&node.origin, "lies deeper than one level below its tree, where nothing is read");
+            self.nested.set(&node.origin, vec![warning]);
+        } else if let Some(node) = before.children.get(name) {
+            self.nested.set(&node.origin, Vec::new());
+        }
+        true
+    }
+
+    fn resolution(&self, key: &DigestKey) -> Resolution {
+        let (config, datasources) = (self.fragments.digest(), self.datasources.digest());
+        let (mut release, mut tree) = (key.digest("release"), key.digest("tree"));
+        config.write(&mut release);
+        config.write(&mut tree);
+        datasources.write(&mut tree);
+        let mut problems = self.fragments.problems().and(self.datasources.problems()).and(&self.nested);
+        if let Some(origin) = self.before.rollout.as_ref().map(|node| &node.origin) {
+            problems.set(origin, self.rollout.1.clone());
+        }
+        Resolution {
+            release: Release::new(release.short()),
+            tree: TreeDigest::new(tree.short()),
+            config: self.fragments.config(),
+            datasources: self.datasources.valid().clone(),
+            invalid: self.datasources.invalid().clone(),
+            problems,
+            inventory: self.inventory.clone(),
+            rollout: self.rollout.0.clone(),
+        }
+    }
+}
+
+/// The nodes whose bytes differ, the root among them; `None` for one that is gone or that `root_counts` leaves out.
+fn changes<'a>(before: &'a Branch, now: &'a Branch, root_counts: fn(&Node) -> bool) -> Vec<(NodeName, Option<&'a Node>)> {
+    let root = |branch: &'a Branch| branch.root.as_ref().filter(|node| root_counts(node));
+    let (old_root, new_root) = (root(before), root(now));
+    let mut changes = Vec::new();
+    if old_root.map(told) != new_root.map(told) {
+        changes.push((None, new_root));
+    }
+    for change in now.changes_since(before) {
+        match change {
+            Change::Put(name, node) if before.children.get(name).map(told) == Some(told(node)) => {}
+            Change::Put(name, node) => changes.push((Some(Arc::from(name)), Some(node))),
+            Change::Gone(name) => changes.push((Some(Arc::from(name)), None)),
+        }
+    }
+    changes
+}
+
+/// What of a node tells two apart: a version without other bytes is no change.
+fn told(node: &Node) -> (&crate::model::snapshot::Origin, &Content) {
+    (&node.origin, &node.content)
+}
