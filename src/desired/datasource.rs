@@ -47,7 +47,9 @@ fn read_mapping(text: &str, notes: &mut Notes<'_>) -> Option<Vec<Entry>> {
     let item = yaml::parse(text, notes)?;
     match item.what {
         What::Map(entries) => return Some(entries),
-        What::Null => notes.hinted(None, &Field::Root, "is empty; expected a mapping that describes a database connection", HINT.to_owned()),
+        What::Null => {
+            notes.hinted(None, &Field::Root, "is empty; expected a mapping that describes a database connection", HINT.to_owned())
+        }
         other => {
             let message = format!("expected a mapping that describes a database connection, found {}", other.kind());
             notes.hinted(item.line, &Field::Root, message, HINT.to_owned());
@@ -63,7 +65,14 @@ fn text_of<'e>(entries: &'e [Entry], name: &str) -> Option<&'e str> {
     })
 }
 
-fn build(name: &DatasourceName, is_root: bool, node: &Node, entries: Vec<Entry>, lens: &Lens, notes: &mut Notes<'_>) -> Option<Datasource> {
+fn build(
+    name: &DatasourceName,
+    is_root: bool,
+    node: &Node,
+    entries: Vec<Entry>,
+    lens: &Lens,
+    notes: &mut Notes<'_>,
+) -> Option<Datasource> {
     let mut fields = BTreeMap::new();
     let mut own = BTreeMap::new();
     let mut reader = Reader { place: Place::Datasource, allowed: &lens.secrets, notes };
@@ -88,7 +97,8 @@ fn build(name: &DatasourceName, is_root: bool, node: &Node, entries: Vec<Entry>,
     let given_name = own.remove("name").and_then(|item| plain_text(item, "name", "text", &mut reader));
     let database_name = own.remove("database_name").map(|item| plain_text(item, "database_name", "text", &mut reader));
     let adopt = own.remove("adopt").map(|item| read_adopt(&item, reader.notes));
-    let named = if is_root { given_name.as_deref().unwrap_or(name.as_str()) } else { given_name.as_deref().unwrap_or(name.as_str()) };
+    let named =
+        if is_root { given_name.as_deref().unwrap_or(name.as_str()) } else { given_name.as_deref().unwrap_or(name.as_str()) };
     let target = Target::read(own, named, &mut reader)?;
     Some(Datasource {
         name: name.clone(),
@@ -104,7 +114,9 @@ fn build(name: &DatasourceName, is_root: bool, node: &Node, entries: Vec<Entry>,
 
 fn unknown(name: &str, line: u64, field: &Field<'_>, notes: &mut Notes<'_>) {
     let elsewhere = schema::ELSEWHERE.iter().find(|(known, _)| *known == name).map(|(_, here)| *here);
-    let near = elsewhere.or_else(|| nearest(name, schema::FIELDS.iter().filter(|(_, kind)| !matches!(kind, Kind::Refused(_))).map(|(known, _)| *known)));
+    let near = elsewhere.or_else(|| {
+        nearest(name, schema::FIELDS.iter().filter(|(_, kind)| !matches!(kind, Kind::Refused(_))).map(|(known, _)| *known))
+    });
     notes.hinted(line, field, "a datasource has no such field", near.map(|near| format!("did you mean `{near}`?")));
 }
 
@@ -149,7 +161,10 @@ fn read_field(kind: Kind, line: u64, item: Item, field: &Field<'_>, reader: &mut
     let is_secret = matches!(value, Value::Directive(_));
     let (fits, expected) = match kind {
         Kind::Bool => (matches!(value, Value::Bool(_)), "true or false"),
-        Kind::Int => (matches!(value, Value::Null) || matches!(value, Value::Int(number) if i32::try_from(number).is_ok()), "a whole number"),
+        Kind::Int => (
+            matches!(value, Value::Null) || matches!(value, Value::Int(number) if i32::try_from(number).is_ok()),
+            "a whole number",
+        ),
         Kind::TextOrNull => (is_secret || matches!(value, Value::Null | Value::Str(_)), "text"),
         _ => (is_secret || matches!(value, Value::Str(_)), "text"),
     };
@@ -233,7 +248,8 @@ fn read_tunnel(line: u64, item: Item, field: &Field<'_>, reader: &mut Reader<'_,
         let value = match known {
             Some((_, kind)) => read_field(*kind, line, item, &field, reader),
             None => {
-                let near = nearest(&key.to_string(), schema::TUNNEL.map(|(name, _)| name)).map(|near| format!("did you mean `{near}`?"));
+                let near =
+                    nearest(&key.to_string(), schema::TUNNEL.map(|(name, _)| name)).map(|near| format!("did you mean `{near}`?"));
                 reader.notes.hinted(line, &field, "an SSH tunnel has no such field", near);
                 None
             }

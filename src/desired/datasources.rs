@@ -109,7 +109,8 @@ impl Datasources {
         }
         let datasource = kept.datasource.as_ref()?;
         let other = other(self.claims.get(&datasource.database_name))?;
-        let message = format!("{other} has this database_name too; Superset takes one connection of a name, so neither is pushed");
+        let message =
+            format!("{other} has this database_name too; Superset takes one connection of a name, so neither is pushed");
         Some(Problem::error(&kept.origin, message).field("database_name"))
     }
 

@@ -15,8 +15,20 @@ use crate::model::secret::SecretText;
 use crate::model::value::{Directive, DottedName, Key, Mapping, Value, is_attribute};
 
 const KNOWN: [&str; 14] = [
-    "$class", "$crontab", "$env", "$file", "$merge", "$object", "$python", "$ref", "$replace", "$secret", "$set", "$timedelta",
-    "$tuple", "$unset",
+    "$class",
+    "$crontab",
+    "$env",
+    "$file",
+    "$merge",
+    "$object",
+    "$python",
+    "$ref",
+    "$replace",
+    "$secret",
+    "$set",
+    "$timedelta",
+    "$tuple",
+    "$unset",
 ];
 
 /// Where values are read, which decides what may stand there.
@@ -61,7 +73,9 @@ impl Reader<'_, '_> {
                 other => self.expected(&written.field, written.line, "true", &other),
             },
             "$replace" => match written.item.what {
-                What::Map(entries) if !has_directive(&entries) => self.mapping(entries, &written.field).map(|map| Edit::Set(Value::Map(map))),
+                What::Map(entries) if !has_directive(&entries) => {
+                    self.mapping(entries, &written.field).map(|map| Edit::Set(Value::Map(map)))
+                }
                 other => self.expected(&written.field, written.line, "a mapping (everything else replaces anyway)", &other),
             },
             "$merge" if top => match written.item.what {
@@ -136,7 +150,12 @@ impl Reader<'_, '_> {
         match name {
             "$env" => self.env(line, item, &field),
             "$file" => self.file(line, item, &field),
-            "$secret" => Some(Directive::Secret(SecretText::new(self.text(line, item, &field, "text (in quotes, where it looks like a number)")?))),
+            "$secret" => Some(Directive::Secret(SecretText::new(self.text(
+                line,
+                item,
+                &field,
+                "text (in quotes, where it looks like a number)",
+            )?))),
             "$timedelta" => self.timedelta(line, &item, &field),
             "$crontab" => self.crontab(line, item, &field),
             "$tuple" => Some(Directive::Tuple(self.items(line, item, &field)?)),
@@ -146,7 +165,9 @@ impl Reader<'_, '_> {
             "$ref" => Some(Directive::Ref(self.dotted(line, item, &field)?)),
             "$python" => self.python(line, item, &field),
             "$merge" => self.misplaced(line, &field, name, "works on a whole setting only, over what the base set"),
-            "$unset" | "$replace" => self.misplaced(line, &field, name, "works only where fragments merge: on a setting or a key of a mapping"),
+            "$unset" | "$replace" => {
+                self.misplaced(line, &field, name, "works only where fragments merge: on a setting or a key of a mapping")
+            }
             _ => {
                 let near = nearest(name, KNOWN).map(|near| format!("did you mean `{near}`?"));
                 self.notes.hinted(line, &field, "a key that begins with `$` is a directive, and there is no such one", near);

@@ -79,7 +79,12 @@ fn read_form(entries: Vec<Entry>, line: u64, lens: &Lens, notes: &mut Notes<'_>)
                 let name = other.to_string();
                 let near = nearest(&name, ["when", "config"]).map(|near| format!("did you mean `{near}`?"));
                 let hint = near.or_else(|| names::check(&name).is_ok().then(|| "move it into `config`".to_owned()));
-                notes.hinted(entry.line, &Field::Key(&Field::Root, other), "beside `when` and `config` there is no other key", hint);
+                notes.hinted(
+                    entry.line,
+                    &Field::Key(&Field::Root, other),
+                    "beside `when` and `config` there is no other key",
+                    hint,
+                );
             }
         }
     }
@@ -93,7 +98,11 @@ fn read_form(entries: Vec<Entry>, line: u64, lens: &Lens, notes: &mut Notes<'_>)
         What::Map(inner) => read_settings(inner, &Field::Name(&Field::Root, "config"), lens, notes)?,
         What::Null => Fragment::default(),
         other => {
-            notes.error(config.line, &Field::Name(&Field::Root, "config"), format!("expected a mapping of settings, found {}", other.kind()));
+            notes.error(
+                config.line,
+                &Field::Name(&Field::Root, "config"),
+                format!("expected a mapping of settings, found {}", other.kind()),
+            );
             return None;
         }
     };
@@ -155,7 +164,12 @@ fn read_name(key: &Key, line: u64, field: &Field<'_>, notes: &mut Notes<'_>) -> 
         return None;
     }
     if let Some(known) = names::slip(name) {
-        notes.warning(line, field, "Superset has no such setting, but one of nearly that name", format!("did you mean `{known}`?"));
+        notes.warning(
+            line,
+            field,
+            "Superset has no such setting, but one of nearly that name",
+            format!("did you mean `{known}`?"),
+        );
     }
     Some(Arc::from(name.as_str()))
 }

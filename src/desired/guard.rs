@@ -36,7 +36,13 @@ pub struct Inventory {
 ///
 /// `accepted` is what the last tree that was taken held; `None` on an instance that never took one. Whoever takes the tree
 /// keeps its inventory for the next call.
-pub fn admit(accepted: Option<&Inventory>, now: &Inventory, tree: &TreeDigest, rollout: &Rollout, max_loss: f64) -> Result<(), Held> {
+pub fn admit(
+    accepted: Option<&Inventory>,
+    now: &Inventory,
+    tree: &TreeDigest,
+    rollout: &Rollout,
+    max_loss: f64,
+) -> Result<(), Held> {
     let Some(accepted) = accepted else { return Ok(()) };
     if rollout.confirmed.as_deref() == Some(tree.as_str()) {
         return Ok(());

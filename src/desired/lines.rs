@@ -38,7 +38,10 @@ pub fn parse(text: &str, notes: &mut Notes<'_>) -> Option<Item> {
 
 /// The lines that are neither blank nor comments, with their numbers.
 fn said(text: &str) -> impl Iterator<Item = (u64, &str)> {
-    (1..).zip(text.lines()).map(|(number, line)| (number, line.trim())).filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+    (1..)
+        .zip(text.lines())
+        .map(|(number, line)| (number, line.trim()))
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
 }
 
 fn read(line: u64, text: &str, notes: &mut Notes<'_>) -> Option<Entry> {
@@ -50,7 +53,8 @@ fn read(line: u64, text: &str, notes: &mut Notes<'_>) -> Option<Entry> {
     let is_url = key == DATABASE_URL;
     let key = Key::from(if is_url { DATABASE_URI } else { key });
     let field = Field::Key(&Field::Root, &key);
-    let what = if is_url { What::Text(fix_scheme(unquoted(value).unwrap_or(value))) } else { read_value(line, value, &field, notes)? };
+    let what =
+        if is_url { What::Text(fix_scheme(unquoted(value).unwrap_or(value))) } else { read_value(line, value, &field, notes)? };
     Some(Entry { line, item: Item { line, what }, key })
 }
 
@@ -160,7 +164,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_by_line_and_not_quoted() {
         let problems = read_all("A=1\nhunter2\nA=2\nB=yes\nC=[hunter2\n").unwrap_err();
-        let starts = ["/n:2: expected key=value", "/n:3: the key `A` is there twice", "/n:4: B: expected true or false", "/n:5: C: expected YAML or JSON"];
+        let starts = [
+            "/n:2: expected key=value",
+            "/n:3: the key `A` is there twice",
+            "/n:4: B: expected true or false",
+            "/n:5: C: expected YAML or JSON",
+        ];
         assert_eq!(problems.len(), starts.len(), "{problems:?}");
         for (problem, start) in problems.iter().zip(starts) {
             assert!(problem.starts_with(start) && !problem.contains("hunter2"), "{problem}");

@@ -24,6 +24,7 @@ pub mod notes;
 pub mod parts;
 pub mod patch;
 pub mod problems;
+pub mod redact;
 pub mod resolver;
 pub mod scalar;
 pub mod schema;

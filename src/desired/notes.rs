@@ -68,12 +68,24 @@ impl<'a> Notes<'a> {
     }
 
     /// Notes an error and what to do about it.
-    pub fn hinted(&mut self, line: impl Into<Option<u64>>, field: &Field<'_>, message: impl Into<String>, hint: impl Into<Option<String>>) {
+    pub fn hinted(
+        &mut self,
+        line: impl Into<Option<u64>>,
+        field: &Field<'_>,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
         self.push(Problem::error(self.origin, message), line.into(), field, hint.into());
     }
 
     /// Notes a warning.
-    pub fn warning(&mut self, line: impl Into<Option<u64>>, field: &Field<'_>, message: impl Into<String>, hint: impl Into<Option<String>>) {
+    pub fn warning(
+        &mut self,
+        line: impl Into<Option<u64>>,
+        field: &Field<'_>,
+        message: impl Into<String>,
+        hint: impl Into<Option<String>>,
+    ) {
         self.push(Problem::warning(self.origin, message), line.into(), field, hint.into());
     }
 

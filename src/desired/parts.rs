@@ -35,7 +35,8 @@ impl Target {
         let (uri, inner) = match fields.remove("sqlalchemy_uri") {
             Some(item) => {
                 for (name, item) in PARTS.iter().filter_map(|name| Some((*name, fields.get(*name)?))) {
-                    let hint = "a datasource is either one URI or `engine`, `host`, `port`, `user`, `database` and `query`".to_owned();
+                    let hint =
+                        "a datasource is either one URI or `engine`, `host`, `port`, `user`, `database` and `query`".to_owned();
                     reader.notes.hinted(item.line, &Field::Name(&Field::Root, name), "stands beside `sqlalchemy_uri`", hint);
                 }
                 read_uri(item, password.is_some(), reader)?
@@ -65,7 +66,11 @@ fn read_password(item: Item, reader: &mut Reader<'_, '_>) -> Option<Option<Value
         Value::Str(text) if text.is_empty() => Some(None),
         value @ (Value::Str(_) | Value::Directive(_)) => Some(Some(value)),
         other => {
-            reader.notes.error(line, &field, format!("expected text (in quotes, where it looks like a number), found {}", other.kind()));
+            reader.notes.error(
+                line,
+                &field,
+                format!("expected text (in quotes, where it looks like a number), found {}", other.kind()),
+            );
             None
         }
     }
@@ -131,7 +136,12 @@ fn read_parts(mut fields: BTreeMap<String, Item>, named: &str, reader: &mut Read
     let scheme = fixed_scheme(&driver.map_or_else(|| engine.clone(), |driver| format!("{engine}+{driver}")));
     if let Some(inner) = host.as_deref().filter(|host| host.contains(['/', '@', '?', '#']) || host.matches(':').count() == 1) {
         let what = if inner.contains("://") { "a URI goes into `sqlalchemy_uri`" } else { "the port goes into `port`" };
-        reader.notes.hinted(None, &Field::Name(&Field::Root, "host"), "expected the name or address of a server alone", what.to_owned());
+        reader.notes.hinted(
+            None,
+            &Field::Name(&Field::Root, "host"),
+            "expected the name or address of a server alone",
+            what.to_owned(),
+        );
         return None;
     }
     let parts = Parts {

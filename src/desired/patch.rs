@@ -87,7 +87,10 @@ mod tests {
         let expected = Value::Map(map(vec![("inner", Value::Map(inner))]));
         assert_eq!(merged(&[deep("a", "1"), deep("b", "2"), deep("b", "3")]), Some(expected));
         assert_eq!(merged(&[deep("a", "1"), set("x")]), Some("x".into()));
-        assert_eq!(merged(&[set("x"), Edit::Merge(patches(vec![("a", set("1"))]))]), Some(Value::Map(map(vec![("a", "1".into())]))));
+        assert_eq!(
+            merged(&[set("x"), Edit::Merge(patches(vec![("a", set("1"))]))]),
+            Some(Value::Map(map(vec![("a", "1".into())])))
+        );
     }
 
     #[test]

@@ -82,7 +82,8 @@ fn read_radix(digits: &str, radix: u32, unsigned: bool) -> Plain {
 
 /// `(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`, the float of YAML's core schema without its sign.
 fn is_float(text: &str) -> bool {
-    let (mantissa, exponent) = text.split_once(['e', 'E']).map_or((text, None), |(mantissa, exponent)| (mantissa, Some(exponent)));
+    let (mantissa, exponent) =
+        text.split_once(['e', 'E']).map_or((text, None), |(mantissa, exponent)| (mantissa, Some(exponent)));
     let all_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let exponent = exponent.is_none_or(|text| {
@@ -136,7 +137,9 @@ mod tests {
     #[test]
     fn words_on_which_the_versions_disagree_are_refused() {
         let refused = |text| matches!(read(text), Plain::Refused(_));
-        for text in ["yes", "No", "ON", "off", "tRUE", "012", "-007", "00", "1_000", "1_0.5", "0b11", "0X1F", "0x_1", "012.5", "+0x1F"] {
+        for text in
+            ["yes", "No", "ON", "off", "tRUE", "012", "-007", "00", "1_000", "1_0.5", "0b11", "0X1F", "0x_1", "012.5", "+0x1F"]
+        {
             assert!(refused(text), "{text}: {:?}", read(text));
         }
         for text in ["1e999", "170141183460469231731687303715884105728", "0xffffffffffffffffffffffffffffffffff"] {
@@ -146,7 +149,25 @@ mod tests {
 
     #[test]
     fn everything_else_is_text() {
-        for text in ["nan", "inf", "y", "n", "1.2.3", "2001-01-01", "12:30", "0xzz", "1h30m", ".", "-", "+", "1e", "10.0.0.1", "_1", "0xg", "a b"] {
+        for text in [
+            "nan",
+            "inf",
+            "y",
+            "n",
+            "1.2.3",
+            "2001-01-01",
+            "12:30",
+            "0xzz",
+            "1h30m",
+            ".",
+            "-",
+            "+",
+            "1e",
+            "10.0.0.1",
+            "_1",
+            "0xg",
+            "a b",
+        ] {
             assert_eq!(read(text), Plain::Text, "{text}");
         }
     }

@@ -80,7 +80,9 @@ pub fn crontab(text: &str) -> Result<[String; 5], &'static str> {
 
 fn is_field(text: &str, low: u32, high: u32) -> bool {
     let number = |text: &str| {
-        let weekday = || WEEKDAYS.iter().position(|day| high == 6 && day.eq_ignore_ascii_case(text)).and_then(|day| u32::try_from(day).ok());
+        let weekday = || {
+            WEEKDAYS.iter().position(|day| high == 6 && day.eq_ignore_ascii_case(text)).and_then(|day| u32::try_from(day).ok())
+        };
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         if digits { text.parse().ok() } else { weekday() }.filter(|number| (low..=high).contains(number))
     };
@@ -103,7 +105,9 @@ mod tests {
     #[test]
     fn durations_carry_units() {
         let text = |text: &str| microseconds(&What::Text(text.to_owned()));
-        for (written, expected) in [("1h30m", 5_400_000_000), ("7d", 604_800_000_000), ("1w 1ms", 604_800_001_000), ("-5s", -5_000_000), ("250us", 250)] {
+        for (written, expected) in
+            [("1h30m", 5_400_000_000), ("7d", 604_800_000_000), ("1w 1ms", 604_800_001_000), ("-5s", -5_000_000), ("250us", 250)]
+        {
             assert_eq!(text(written), Ok(expected), "{written}");
         }
         for written in ["", "90", "1y", "1mo", "soon", "1h30", "9999999h9999999999999w"] {
@@ -114,12 +118,18 @@ mod tests {
     #[test]
     fn durations_as_mappings_are_sums() {
         let map = |entries: &[(&str, What)]| {
-            let entries = entries.iter().map(|(key, what)| Entry { key: Key::from(*key), line: 1, item: Item { line: 1, what: what.clone() } });
+            let entries = entries.iter().map(|(key, what)| Entry {
+                key: Key::from(*key),
+                line: 1,
+                item: Item { line: 1, what: what.clone() },
+            });
             microseconds(&What::Map(entries.collect()))
         };
         assert_eq!(map(&[("hours", What::Int(1)), ("minutes", What::Float(1.5))]), Ok(3_690_000_000));
         assert_eq!(map(&[("days", What::Int(-1))]), Ok(-86_400_000_000));
-        for wrong in [vec![], vec![("hour", What::Int(1))], vec![("hours", What::Text("1".into()))], vec![("weeks", What::Int(i128::MAX))]] {
+        for wrong in
+            [vec![], vec![("hour", What::Int(1))], vec![("hours", What::Text("1".into()))], vec![("weeks", What::Int(i128::MAX))]]
+        {
             assert!(map(&wrong).is_err(), "{wrong:?}");
         }
         assert!(map(&[("weeks", What::Float(f64::NAN))]).is_err());
@@ -130,7 +140,20 @@ mod tests {
         for good in ["0 3 * * *", "*/5 0-6,12 1,15 * mon-fri", "0 0 1-31/2 1-12 sun,6"] {
             assert!(crontab(good).is_ok(), "{good}");
         }
-        for bad in ["", "0 3 * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * jan *", "* * * * 7", "@daily", "*/0 * * * *", "5/2 * * * *", "a * * * *", "1- * * * *"] {
+        for bad in [
+            "",
+            "0 3 * *",
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * * jan *",
+            "* * * * 7",
+            "@daily",
+            "*/0 * * * *",
+            "5/2 * * * *",
+            "a * * * *",
+            "1- * * * *",
+        ] {
             assert!(crontab(bad).is_err(), "{bad}");
         }
     }

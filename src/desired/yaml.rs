@@ -128,9 +128,9 @@ fn describe(error: &Error) -> String {
         Error::RecursiveReferencesRequireWeakTypes { .. } => "an anchor contains itself",
         Error::MergeValueNotMapOrSeqOfMaps { .. } => "expected a mapping after `<<`",
         Error::Budget { breach, .. } => return describe_breach(breach),
-        Error::AliasReplayLimitExceeded { .. } | Error::AliasExpansionLimitExceeded { .. } | Error::AliasReplayStackDepthExceeded { .. } => {
-            "its aliases repeat too much"
-        }
+        Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => "its aliases repeat too much",
         Error::AliasError { error, .. } => return describe(error),
         // The scanner's own messages are fixed sentences about syntax.
         Error::ExternalMessage { msg, .. } if msg.contains("recursion limit") => return too_deep(),
@@ -145,7 +145,9 @@ fn describe_breach(breach: &serde_yaml::budget::BudgetBreach) -> String {
     use serde_yaml::budget::BudgetBreach as Breach;
     match breach {
         Breach::Depth { .. } => too_deep(),
-        Breach::Nodes { .. } | Breach::Events { .. } => format!("holds more than {MAX_VALUES} values, those repeated by aliases included"),
+        Breach::Nodes { .. } | Breach::Events { .. } => {
+            format!("holds more than {MAX_VALUES} values, those repeated by aliases included")
+        }
         _ => "its anchors, aliases or merge keys are too many".to_owned(),
     }
 }
@@ -231,7 +233,8 @@ fn settle(raw: Spanned<Raw>, text: &str, field: &Field<'_>, notes: &mut Notes<'_
     let line = raw.referenced.line().max(1);
     let what = match raw.value {
         Raw::List(items) => {
-            let settled = items.into_iter().enumerate().map(|(index, item)| settle(item, text, &Field::Item(field, index), notes));
+            let settled =
+                items.into_iter().enumerate().map(|(index, item)| settle(item, text, &Field::Item(field, index), notes));
             // All are settled before any is missed, so that every problem is noted.
             What::List(settled.collect::<Vec<_>>().into_iter().collect::<Option<_>>()?)
         }
@@ -241,7 +244,12 @@ fn settle(raw: Spanned<Raw>, text: &str, field: &Field<'_>, notes: &mut Notes<'_
     Some(Item { line, what })
 }
 
-fn settle_entries(entries: Vec<(Spanned<Raw>, Spanned<Raw>)>, text: &str, field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Vec<Entry>> {
+fn settle_entries(
+    entries: Vec<(Spanned<Raw>, Spanned<Raw>)>,
+    text: &str,
+    field: &Field<'_>,
+    notes: &mut Notes<'_>,
+) -> Option<Vec<Entry>> {
     let mut seen = BTreeSet::new();
     let mut settled = Vec::with_capacity(entries.len());
     let mut whole = true;
@@ -257,7 +265,11 @@ fn settle_entries(entries: Vec<(Spanned<Raw>, Spanned<Raw>)>, text: &str, field:
         };
         let twin = key.twin().filter(|twin| seen.contains(twin));
         if twin.is_some() || !seen.insert(key.clone()) {
-            notes.error(line, field, format!("the key `{key}` is there twice in one mapping: to Python, true is 1 and false is 0"));
+            notes.error(
+                line,
+                field,
+                format!("the key `{key}` is there twice in one mapping: to Python, true is 1 and false is 0"),
+            );
             whole = false;
         }
         match settle(value, text, &Field::Key(field, &key), notes) {
@@ -378,7 +390,13 @@ mod tests {
     fn all_scalars_that_are_refused_are_told_at_once() {
         let problems = read("a: yes\nb: [1, 012, {c: 1_000}]\n2001: x\nno: 1\n1.5: x\n? [k]\n: v\ntrue: a\n1: b\n").unwrap_err();
         let start = |line: &str| problems.iter().any(|problem| problem.starts_with(line));
-        for line in ["/n:1: a: expected true", "/n:2: b[1]: expected a number", "/n:2: b[2].c: expected", "/n:4: expected true", "/n:5: expected text"] {
+        for line in [
+            "/n:1: a: expected true",
+            "/n:2: b[1]: expected a number",
+            "/n:2: b[2].c: expected",
+            "/n:4: expected true",
+            "/n:5: expected text",
+        ] {
             assert!(start(line), "{line} in {problems:#?}");
         }
         assert!(start("/n:6: expected text") && start("/n:9: the key `1` is there twice"), "{problems:#?}");
@@ -417,7 +435,15 @@ mod tests {
             bomb += &format!("{0}: &{0} [{1}]\n", char::from(name), [format!("*{earlier}").as_str(); 9].join(","));
         }
         let wide = format!("a: [{}]", "1,".repeat(300_000));
-        for text in [bomb, wide, "[".repeat(1_000_000), "? ".repeat(1_000_000), "- ".repeat(1_000_000), "{a: ".repeat(100), format!("{}{}", "[".repeat(33), "]".repeat(33))] {
+        for text in [
+            bomb,
+            wide,
+            "[".repeat(1_000_000),
+            "? ".repeat(1_000_000),
+            "- ".repeat(1_000_000),
+            "{a: ".repeat(100),
+            format!("{}{}", "[".repeat(33), "]".repeat(33)),
+        ] {
             let start = std::time::Instant::now();
             assert!(read(&text).is_err());
             // Debug builds take up to a second here, a parser without a budget for ever.
@@ -439,6 +465,9 @@ mod tests {
         assert_eq!(text(&vec![b' '; MAX_BYTES + 1], &mut notes), None);
         assert_eq!(text("\u{feff}a".as_bytes(), &mut notes), Some("a"));
         let problems: Vec<_> = notes.into_problems().iter().map(ToString::to_string).collect();
-        assert_eq!(problems, ["/n: expected at most 4 MiB, found 4194305 bytes", "/n:2: expected text in UTF-8, found other bytes"]);
+        assert_eq!(
+            problems,
+            ["/n: expected at most 4 MiB, found 4194305 bytes", "/n:2: expected text in UTF-8, found other bytes"]
+        );
     }
 }

@@ -305,7 +305,8 @@ mod tests {
 
     #[test]
     fn parts_make_a_uri() {
-        let parts = Parts { scheme: "mysql+pymysql", user: Some("root"), host: Some("127.0.0.1"), port: Some(3306), ..Parts::default() };
+        let parts =
+            Parts { scheme: "mysql+pymysql", user: Some("root"), host: Some("127.0.0.1"), port: Some(3306), ..Parts::default() };
         assert_eq!(SqlalchemyUri::from_parts(&parts).unwrap().text(), "mysql+pymysql://root@127.0.0.1:3306/");
         let file = Parts { scheme: "duckdb", database: Some("/tmp/a.db"), ..Parts::default() };
         assert_eq!(SqlalchemyUri::from_parts(&file).unwrap().text(), "duckdb:////tmp/a.db");
