@@ -171,7 +171,7 @@ mod tests {
                 "{% for name in config %}{{ name }};{% endfor %}",
                 "APP_NAME;FLAGS;FROM_ENV;LANGS;LIFE;NESTED;ROW_LIMIT;SECRET_KEY;",
             ),
-            ("{{ config.MISSING is defined }} {{ config.MISSING | default('x') }}", "false x"),
+            ("{{ config.MISSING is defined }} {{ config.MISSING | default('x') }}", "False x"),
             ("{{ config.LANGS | tojson }}", "[\"en\",\"de\"]"),
         ] {
             assert_eq!(rendered(text).as_deref(), Ok(expected), "{text}");
