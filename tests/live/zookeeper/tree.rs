@@ -42,6 +42,15 @@ async fn a_change_arrives_and_only_a_change() {
     agent.tree_where("a base", |tree| content(&tree.config.root.as_ref().unwrap().content).as_deref() == Some("B: 1")).await;
     client.create("/superset/datasources/sales", b"engine: duckdb", &open()).await.unwrap();
     agent.tree_where("sales", |tree| tree.datasources.children.contains_key("sales")).await;
+    let rubbish = [0, 159, 146, 150, 255];
+    client.create("/superset/config/ä 売上", &rubbish, &open()).await.unwrap();
+    agent
+        .tree_where("rubbish", |tree| {
+            let node = tree.config.children.get("ä 売上");
+            node.is_some_and(|node| matches!(&node.content, Content::Bytes(bytes) if **bytes == rubbish))
+        })
+        .await;
+    client.delete("/superset/config/ä 売上", None).await.unwrap();
     client.create("/superset/rollout", b"{}", &open()).await.unwrap();
     agent.tree_where("a rollout", |tree| tree.rollout.is_some()).await;
     client.delete("/superset/rollout", None).await.unwrap();
