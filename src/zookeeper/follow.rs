@@ -28,7 +28,7 @@ use crate::model::digest::DigestKey;
 use crate::model::snapshot::{Branch, Content, Node, Snapshot, Tree};
 
 /// How often the tree's listing is compared although nothing was announced, give or take a fifth.
-const RESYNC: Duration = Duration::from_mins(5);
+const RESYNC: Duration = Duration::from_secs(5 * 60);
 
 /// Every how many comparisons everything is read.
 const FULL_RESYNC: u32 = 12;
@@ -223,7 +223,7 @@ async fn listed(session: &Session, root: &str) -> Result<BTreeSet<String>, Error
 }
 
 fn held(branch: &Branch) -> BTreeSet<String> {
-    branch.children.keys().filter(|name| !name.contains('/')).map(|name| name.to_string()).collect()
+    branch.children.keys().filter(|name| !name.contains('/')).map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

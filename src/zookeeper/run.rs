@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Whatever depends on the connection is one future and ends with it; nothing else is cleaned up, because everything begins
-//! by looking at what is there. A connection that comes back within [`GRACE`] keeps its session. After that we ask for a
+//! by looking at what is there. A connection that comes back within a second keeps its session. After that we ask for a
 //! new one ourselves, because the client's own pauses double without a limit; the client that is given up closes the
-//! old session as soon as it gets through, and what is left of it until then is known to be ours ([`Session::earlier`]).
+//! old session as soon as it gets through, and what is left of it until then is known to be ours.
 //!
 //! Losing ZooKeeper publishes nothing (law 1).
 

@@ -45,7 +45,7 @@ async fn the_record_follows_its_content_and_nothing_else() {
     })
     .await;
     let writes = version().await.unwrap();
-    assert!(writes.unsigned_abs() as u128 <= most, "{writes} writes, at most {most} expected");
+    assert!(u128::from(writes.unsigned_abs()) <= most, "{writes} writes, at most {most} expected");
     agent.record.send_replace(None);
     eventually("no record", async || version().await.is_none().then_some(())).await;
 }

@@ -74,7 +74,7 @@ async fn a_tree_that_was_there_before_is_read_whole() {
     }
     let mut agent = Agent::start(&server.connect(), "a");
     let tree = agent.tree_where("anything", |_| true).await.snapshot;
-    let names: Vec<_> = tree.config.children.keys().map(|name| name.to_string()).collect();
+    let names: Vec<_> = tree.config.children.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["10", "10/x", "10/x/y"]);
     assert_eq!(content(&tree.config.root.unwrap().content).as_deref(), Some("A: 1"));
 }
