@@ -47,22 +47,23 @@ pub(super) async fn keep(
     let every = session.timeout() / 3;
     loop {
         let wanted = record.borrow_and_update().as_ref().and_then(text);
+        let anything = wanted.is_some();
         published = write(session, &path, wanted, published).await?;
+        let taken = anything && published.is_none();
         ours.send_if_modified(|ours| std::mem::replace(ours, published.is_some()) != published.is_some());
         link.seen();
         link.works(Concern::Record);
-        if published.is_some() {
-            link.free();
-        }
-        let written = Instant::now();
-        if record.borrow().is_some() && published.is_none() {
+        if taken {
             wait_for_holder(session, &path, link).await?;
             continue;
         }
-        if timeout(every, record.changed()).await.is_ok() {
-            sleep_until(written + PACE).await;
-        } else {
-            published = verify(session, &path, published).await?;
+        link.free();
+        let written = Instant::now();
+        match timeout(every, record.changed()).await {
+            Ok(Ok(())) => sleep_until(written + PACE).await,
+            // Nobody will change it any more.
+            Ok(Err(_)) => std::future::pending().await,
+            Err(_) => published = verify(session, &path, published).await?,
         }
     }
 }
