@@ -4,4 +4,5 @@
 
 mod cli;
 mod literals;
+mod pushes;
 mod settings;
