@@ -6,6 +6,7 @@
 mod check;
 mod completions;
 mod given;
+mod run;
 
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ use crate::cli::{Cli, Command};
 /// Runs the command that was given.
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
+        Command::Run => run::run(&cli.shared),
         Command::Check => check::run(&cli.shared),
         Command::Completions { shell } => completions::run(*shell),
         _ => anyhow::bail!("this command is not built yet in this version"),
