@@ -8,9 +8,9 @@
 //! ```
 //!
 //! Whatever depends on the connection is one future and ends with it; nothing else is cleaned up, because everything begins
-//! by looking at what is there. A connection that comes back within [`GRACE`] keeps its session. After that we ask for a
+//! by looking at what is there. A connection that comes back within a second keeps its session. After that we ask for a
 //! new one ourselves, because the client's own pauses double without a limit; the client that is given up closes the
-//! old session as soon as it gets through, and what is left of it until then is known to be ours ([`Session::earlier`]).
+//! old session as soon as it gets through, and what is left of it until then is known to be ours.
 //!
 //! Losing ZooKeeper publishes nothing (law 1).
 
@@ -244,7 +244,7 @@ async fn follow_tree(session: &Session, known: &mut Known, tree: &watch::Sender<
     let mut again = Again::new(Concern::Tree, link);
     loop {
         let Err(error) = follow::follow(session, known, tree, link).await;
-        if let Some(end) = again.after(&error).await {
+        if let Some(end) = again.after(session, &error).await {
             return end;
         }
     }
@@ -270,7 +270,7 @@ async fn keep_record(
     let mut again = Again::new(Concern::Record, link);
     loop {
         let Err(error) = record::keep(session, id, record, ours, link).await;
-        if let Some(end) = again.after(&error).await {
+        if let Some(end) = again.after(session, &error).await {
             return end;
         }
     }
@@ -287,7 +287,7 @@ async fn stand(
     let mut again = Again::new(Concern::Election, link);
     loop {
         let Err(error) = election::stand(session, id, &mut leave, statuses, standing, link).await;
-        if let Some(end) = again.after(&error).await {
+        if let Some(end) = again.after(session, &error).await {
             return end;
         }
     }
@@ -305,13 +305,18 @@ impl<'a> Again<'a> {
         Self { concern, link, pauses: pauses(250, 15_000) }
     }
 
-    async fn after(&mut self, error: &Error) -> Option<End> {
+    async fn after(&mut self, session: &Session, error: &Error) -> Option<End> {
         if error.is_loss() {
             return Some(doubt(error));
         }
         self.link.failed(self.concern, error);
+        if let Error::TooOld { .. } = error {
+            // Leading without ever seeing a tree would help nobody.
+            return Some(End::Over(line(error)));
+        }
         sleep(self.pauses.next().unwrap_or_default()).await;
-        None
+        // Somebody may have deleted a node that is ours to make.
+        if error.code() == Some(&zk::Error::NoNode) { make_layout(session, self.link).await } else { None }
     }
 }
 

@@ -17,8 +17,8 @@ use super::election::Contender;
 use super::error::Error;
 use super::link::{Concern, Reporter};
 use super::paths::Paths;
-use super::read;
 use super::session::Session;
+use super::{prepare, read};
 use crate::model::datasource::DatasourceName;
 use crate::model::snapshot::Content;
 use crate::model::status::DatasourceStatus;
@@ -73,6 +73,10 @@ pub(super) async fn keep<T>(
                 link.failed(Concern::Statuses, &error);
                 present = None;
                 sleep(RETRY).await;
+                if error.code() == Some(&zk::Error::NoNode) {
+                    // Somebody deleted their parent. If it cannot be made, the next write says so.
+                    let _ = prepare::layout(session).await;
+                }
             }
         }
     }
