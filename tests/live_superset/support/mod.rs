@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use setkeeper::model::connection::{Connection, Request, Stored};
-use setkeeper::model::datasource::{Datasource, DatasourceName, SqlalchemyUri};
+use setkeeper::model::datasource::{Datasource, DatasourceName};
 use setkeeper::model::digest::DigestKey;
 use setkeeper::model::secret::SecretText;
 use setkeeper::model::snapshot::Origin;
-use setkeeper::model::value::{Key, Value};
+use setkeeper::model::uri::SqlalchemyUri;
+use setkeeper::model::value::{Directive, Key, Value};
 use setkeeper::plan::drift::differs;
 use setkeeper::plan::request::request;
 use setkeeper::superset::client::Client;
@@ -38,8 +39,7 @@ pub fn client_with(url: &str, password: &str, timeout: Duration) -> Client {
 
 /// A datasource of this name, with the password that the URI holds.
 pub fn datasource(name: &str, uri: &str, fields: &Json) -> Datasource {
-    let (uri, password) = SqlalchemyUri::from_url(Url::parse(uri).unwrap());
-    let decoded = password.map(|text| percent_encoding::percent_decode_str(&text).decode_utf8().unwrap().into_owned());
+    let (uri, password) = SqlalchemyUri::parse(uri).unwrap();
     let fields = fields.as_object().unwrap().iter().map(|(name, field)| (name.clone(), value(field)));
     Datasource {
         name: DatasourceName::new(name),
@@ -47,7 +47,7 @@ pub fn datasource(name: &str, uri: &str, fields: &Json) -> Datasource {
         database_name: format!("Name of {name}"),
         uuid: DatasourceName::new(name).uuid("live"),
         uri,
-        password: decoded.map(Value::Str),
+        password: password.map(|text| Value::Directive(Directive::Secret(text))),
         fields: fields.collect::<BTreeMap<_, _>>(),
         adopt: false,
     }
