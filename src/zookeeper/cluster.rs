@@ -17,11 +17,11 @@ use super::election;
 use super::error::Error;
 use super::paths::Paths;
 use super::session::Session;
-use super::{edit, prepare, read};
+use super::{edit, follow, prepare, read};
 use crate::model::digest::DigestKey;
 use crate::model::instance::{Instance, InstanceId};
 use crate::model::problem::Problem;
-use crate::model::snapshot::{Branch, Content, Origin, Snapshot};
+use crate::model::snapshot::{Content, Origin, Snapshot};
 use crate::model::status::{DatasourceStatus, Rollout};
 
 /// How long a command waits for ZooKeeper.
@@ -108,11 +108,7 @@ impl Cluster {
 
     /// The tree as it is now.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let (session, paths) = (&self.session, self.paths());
-        let config = read::branch(session, paths.config(), &Branch::default()).await?;
-        let datasources = read::branch(session, paths.datasources(), &Branch::default()).await?;
-        let rollout = read::nodes(session, &[paths.rollout()]).await?.found.pop().flatten().map(|found| found.node);
-        Ok(Snapshot { config, datasources, rollout })
+        follow::everything(&self.session, &Snapshot::default()).await
     }
 
     /// The cluster's key; `None` as long as no agent has made one.

@@ -34,7 +34,8 @@ pub fn client(url: &str) -> Client {
 
 /// The same with another password or patience.
 pub fn client_with(url: &str, password: &str, timeout: Duration) -> Client {
-    Client::new(&Url::parse(url).unwrap(), "admin", SecretText::new(password), timeout).unwrap()
+    let password = tokio::sync::watch::channel(SecretText::new(password)).1;
+    Client::new(&Url::parse(url).unwrap(), "admin", password, timeout).unwrap()
 }
 
 /// A datasource of this name, with the password that the URI holds.
