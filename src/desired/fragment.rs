@@ -124,12 +124,11 @@ fn read_when(when: Item, labels: &Labels, notes: &mut Notes<'_>) -> Option<bool>
             (Key::Str(_), What::Int(number)) => Some(number.to_string()),
             _ => None,
         };
-        match wanted {
-            Some(wanted) => selects = selects.map(|so_far| so_far && labels.get(&key.to_string()) == Some(&wanted)),
-            None => {
-                notes.error(item.line, &Field::Key(&field, &key), "expected a label and its value, both text");
-                selects = None;
-            }
+        if let Some(wanted) = wanted {
+            selects = selects.map(|so_far| so_far && labels.get(&key.to_string()) == Some(&wanted));
+        } else {
+            notes.error(item.line, &Field::Key(&field, &key), "expected a label and its value, both text");
+            selects = None;
         }
     }
     selects

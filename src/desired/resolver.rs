@@ -109,15 +109,12 @@ impl Resolver {
                 continue;
             }
             let known: Arc<str> = name.clone().unwrap_or_default();
-            match node {
-                Some(node) => {
-                    self.datasources.put(&name, node, key, &self.lens);
-                    self.inventory.datasources.insert(known);
-                }
-                None => {
-                    self.datasources.gone(&name);
-                    self.inventory.datasources.remove(&known);
-                }
+            if let Some(node) = node {
+                self.datasources.put(&name, node, key, &self.lens);
+                self.inventory.datasources.insert(known);
+            } else {
+                self.datasources.gone(&name);
+                self.inventory.datasources.remove(&known);
             }
         }
         self.datasources.judge();
