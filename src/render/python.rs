@@ -267,7 +267,9 @@ fn timedelta(microseconds: i64) -> String {
 
 fn crontab(fields: &[String; 5]) -> String {
     let names = ["minute", "hour", "day_of_month", "month_of_year", "day_of_week"];
-    let arguments: Vec<_> = names.iter().zip(fields).map(|(name, field)| format!("{name}={}", string(field))).collect();
+    // Celery's own default for each is "*".
+    let given = names.iter().zip(fields).filter(|(_, field)| *field != "*");
+    let arguments: Vec<_> = given.map(|(name, field)| format!("{name}={}", string(field))).collect();
     format!("_setkeeper_crontab({})", arguments.join(", "))
 }
 
