@@ -136,18 +136,15 @@ impl Fragments {
         }
         let mut settings = self.config.settings.clone();
         for setting in touched {
-            match self.merged(&setting) {
-                Some(value) => {
-                    if settings.get(&setting).is_none_or(|old| *old.value() != value) {
-                        settings.insert(setting, value.into());
-                    }
-                }
-                None => {
-                    settings.remove(&setting);
-                    if self.speakers.get(&setting).is_some_and(Vec::is_empty) {
-                        self.speakers.remove(&setting);
-                    }
-                }
+            if self.speakers.get(&setting).is_some_and(Vec::is_empty) {
+                self.speakers.remove(&setting);
+            }
+            let Some(value) = self.merged(&setting) else {
+                settings.remove(&setting);
+                continue;
+            };
+            if settings.get(&setting).is_none_or(|old| *old.value() != value) {
+                settings.insert(setting, value.into());
             }
         }
         self.config = Arc::new(Config { settings });

@@ -85,8 +85,7 @@ pub fn text<'a>(bytes: &'a [u8], notes: &mut Notes<'_>) -> Option<&'a str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Some(text.strip_prefix('\u{feff}').unwrap_or(text)),
         Err(error) => {
-            let before = &bytes[..error.valid_up_to()];
-            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count() as u64;
             notes.error(line, &Field::Root, "expected text in UTF-8, found other bytes");
             None
         }
@@ -298,12 +297,11 @@ fn settle_scalar(scalar: Raw, place: Location, text: &str) -> Result<What, &'sta
     let plain = source(place, text).filter(|(before, word)| is_plain(before, word)).map(|(_, word)| scalar::read(word));
     Ok(match (plain, scalar) {
         (Some(Plain::Refused(message)), _) => return Err(message),
-        (Some(Plain::Int(number)), Raw::Int(_) | Raw::Float(_)) => What::Int(number),
-        (Some(Plain::Float(number)), Raw::Float(_)) => What::Float(number),
+        // Beyond 64 bits the library makes a float of a whole number.
+        (Some(Plain::Int(number)), Raw::Float(_)) | (_, Raw::Int(number)) => What::Int(number),
+        (_, Raw::Float(number)) => What::Float(number),
         (_, Raw::Null) => What::Null,
         (_, Raw::Bool(truth)) => What::Bool(truth),
-        (_, Raw::Int(number)) => What::Int(number),
-        (_, Raw::Float(number)) => What::Float(number),
         (_, Raw::Text(text)) => What::Text(text),
         (_, Raw::List(_) | Raw::Map(_)) => return Err("expected a scalar"),
     })
@@ -432,7 +430,8 @@ mod tests {
         let mut bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned();
         for name in b'b'..=b'l' {
             let earlier = char::from(name - 1);
-            bomb += &format!("{0}: &{0} [{1}]\n", char::from(name), [format!("*{earlier}").as_str(); 9].join(","));
+            let aliases = [format!("*{earlier}").as_str(); 9].join(",");
+            bomb.extend([format!("{0}: &{0} [{aliases}]\n", char::from(name))]);
         }
         let wide = format!("a: [{}]", "1,".repeat(300_000));
         for text in [
