@@ -295,7 +295,7 @@ fn log(outcome: &Outcome) {
             warn!(datasource = %name, step = step.verb(), error = %fault, "failed to push a connection");
         }
         Outcome::Looked { name, result: Err(fault), .. } => {
-            warn!(datasource = %name, error = %fault, "failed to look at a connection")
+            warn!(datasource = %name, error = %fault, "failed to look at a connection");
         }
         Outcome::Listed(Err(fault)) => warn!(error = %fault, "failed to list connections"),
         Outcome::Listed(Ok(_)) | Outcome::Looked { .. } => {}
