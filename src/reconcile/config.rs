@@ -3,7 +3,7 @@
 //! Reads the newest resolution; one pass renders, observes, plans and applies; reports an [`Outcome`]. A tree or a template that
 //! is not valid leaves the last good revision where it is (law 2). What fails is tried again with backoff, and at each
 //! resync the files are looked at even if nothing changed, so that an edit by hand does not stay. Proving a candidate before and
-//! verifying Superset after belong between the steps of [`ConfigLoop::pass`]; nothing here knows what a file means.
+//! verifying Superset after belong between the steps of one pass; nothing here knows what a file means.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
