@@ -33,7 +33,7 @@ use crate::desired::lens::Lens;
 use crate::desired::resolver::Resolver;
 use crate::files::state::{LastGood, StateDir};
 use crate::http::{self, Report};
-use crate::live::machine::{Keeper, Machine, restore_missing};
+use crate::live::machine::{Keeper, Machine, restore_missing, sweep};
 use crate::live::superset::Superset;
 use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen, Version};
 use crate::model::snapshot::Tree;
@@ -70,6 +70,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let state = Arc::new(StateDir::open(&settings.state_dir).context("failed to open state_dir")?);
     let last_good = remembered(&state)?;
     let listener = http::bind(settings.http).await?;
+    sweep(&settings.render)?;
     for path in restore_missing(&last_good).await? {
         info!(path = %path.display(), "restored a missing file from the last good revision");
     }
@@ -306,6 +307,9 @@ impl<'a> Wiring<'a> {
 
     fn start_directory(&self, path: PathBuf, parts: &mut Parts, cancel: &CancellationToken) -> anyhow::Result<SourceSeen> {
         let key = self.state.digest_key().context("failed to read the digest key")?;
+        if let Some(problem) = key.problem {
+            warn!(%problem, "a new digest key was made: every digest is another now");
+        }
         let key = Arc::new(key.value.context("failed to make a digest key")?);
         let status = watch::Sender::new(directory::Status::default());
         let seen = SourceSeen::Directory { status: status.subscribe() };

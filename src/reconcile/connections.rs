@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::ledger::{self, Job, Ledger, Outcome, Rules, Unfit};
 use super::resolve::Resolved;
 use super::sleep_to;
+use crate::metrics;
 use crate::model::datasource::{Datasource, DatasourceName};
 use crate::model::instance::{InstanceId, Standing};
 use crate::model::status::{DatasourceState, DatasourceStatus};
@@ -274,7 +275,10 @@ async fn push<C: Connections>(
     if !leave.holds() {
         return Err(Fault { kind: FaultKind::Superset, message: "leadership was lost before the write".to_owned() });
     }
-    world.apply(step).await
+    let began = Instant::now();
+    let applied = world.apply(step).await;
+    metrics::pushed(began.elapsed());
+    applied
 }
 
 async fn next_outcome(term: &mut Option<Term>) -> Option<Outcome> {
