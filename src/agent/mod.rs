@@ -14,7 +14,7 @@
 mod credentials;
 mod report;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,6 +44,7 @@ use crate::reconcile::connections::{self, ConnectionsLoop, Statuses};
 use crate::reconcile::health::HealthLoop;
 use crate::reconcile::ledger::Rules;
 use crate::reconcile::resolve::{ResolveLoop, Resolved};
+use crate::reconcile::wants::Wants;
 use crate::render::renderer::{Renderer, Target};
 use crate::secrets::{self, Secrets};
 use crate::settings::{self, Settings, Source};
@@ -269,7 +270,7 @@ impl<'a> Wiring<'a> {
                 secrets: self.secrets.subscribe(),
             },
             statuses: self.statuses.clone(),
-            cache: BTreeMap::new(),
+            wants: Wants::default(),
         }
     }
 

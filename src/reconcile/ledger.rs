@@ -6,6 +6,7 @@
 //! by itself and has a lane of its own, so that it never takes the place of what works).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -52,7 +53,7 @@ pub enum Job {
         /// What to write.
         step: Step,
         /// What was wanted when the step was planned.
-        wanted: Option<Box<Wanted>>,
+        wanted: Option<Arc<Wanted>>,
         /// Whether the last attempt failed: then it must not take the place of those that work.
         suspect: bool,
     },
@@ -79,7 +80,7 @@ pub enum Outcome {
         /// What was written.
         step: Step,
         /// What was wanted when the step was planned.
-        wanted: Option<Box<Wanted>>,
+        wanted: Option<Arc<Wanted>>,
         /// What Superset said.
         result: Result<i64, Fault>,
     },
@@ -115,7 +116,7 @@ pub struct Ledger {
     rules: Rules,
     /// Whether the tree has been heard yet: before that, nothing is an orphan.
     told: bool,
-    wanted: BTreeMap<DatasourceName, Wanted>,
+    wanted: BTreeMap<DatasourceName, Arc<Wanted>>,
     unfit: BTreeMap<DatasourceName, Unfit>,
     observed: Observed,
     seen: Seen,
@@ -175,7 +176,7 @@ impl Ledger {
     }
 
     /// Takes what the tree wants now. What changed may be tried at once, whatever happened to it before.
-    pub fn want(&mut self, wanted: BTreeMap<DatasourceName, Wanted>, unfit: BTreeMap<DatasourceName, Unfit>) {
+    pub fn want(&mut self, wanted: BTreeMap<DatasourceName, Arc<Wanted>>, unfit: BTreeMap<DatasourceName, Unfit>) {
         for (name, new) in &wanted {
             if self.wanted.get(name) != Some(new) {
                 self.failures.remove(name);
@@ -232,7 +233,7 @@ impl Ledger {
                     return Some(Job::Look { name, id });
                 }
                 Verdict::Push(step) => {
-                    let wanted = Some(Box::new(wanted.clone()));
+                    let wanted = Some(Arc::clone(wanted));
                     return Some(self.begin(name, step, wanted));
                 }
             }
@@ -253,7 +254,7 @@ impl Ledger {
         Some(self.begin(name, step, None))
     }
 
-    fn begin(&mut self, name: DatasourceName, step: Step, wanted: Option<Box<Wanted>>) -> Job {
+    fn begin(&mut self, name: DatasourceName, step: Step, wanted: Option<Arc<Wanted>>) -> Job {
         let uuid = if let Step::Delete { uuid, .. } = &step { Some(*uuid) } else { wanted.as_ref().map(|wanted| wanted.uuid) };
         let uuid = uuid.unwrap_or_default();
         self.touched.insert(uuid);
@@ -347,7 +348,7 @@ impl Ledger {
         // Judged again rather than believed: it may be wanted otherwise by now.
         self.unjudged.insert(name.clone());
         if let Some(now_wanted) = self.wanted.get(name).cloned()
-            && now_wanted == *wanted
+            && *now_wanted == *wanted
         {
             self.settle(name, &Settled::InSync { id });
         }

@@ -5,6 +5,7 @@
 //! a connection twice. A failing seed is printed; `SETKEEPER_SEED=n` runs that one alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -129,7 +130,7 @@ struct Schedule {
     rng: StdRng,
     now: Instant,
     superset: Superset,
-    wanted: BTreeMap<DatasourceName, Wanted>,
+    wanted: BTreeMap<DatasourceName, Arc<Wanted>>,
     rules: Rules,
     ledger: Ledger,
     /// Jobs under way, each with its outcome once Superset has carried it out: an answer may travel long after that.
@@ -220,7 +221,7 @@ impl Schedule {
         for name in NAMES {
             if self.rng.random_bool(0.7) {
                 let wanted = wanted(name, self.rng.random_range(0..3));
-                self.wanted.insert(DatasourceName::new(name), wanted);
+                self.wanted.insert(DatasourceName::new(name), Arc::new(wanted));
             }
         }
         self.ledger.want(self.wanted.clone(), BTreeMap::new());
