@@ -33,8 +33,8 @@ const RESYNC: Duration = Duration::from_secs(5 * 60);
 /// Every how many comparisons everything is read.
 const FULL_RESYNC: u32 = 12;
 
-/// How many bursts in a row are folded before what is known is published anyway.
-const FOLDS: usize = 16;
+/// How long changes that come without a pause are folded before what is known is published anyway.
+const FOLD: Duration = Duration::from_secs(1);
 
 /// What is known of the tree; it outlives connections and sessions, so that reconnecting publishes nothing that was
 /// published before (law 10).
@@ -170,7 +170,8 @@ async fn read_all(session: &Session, known: &mut Known) -> Result<bool, Error> {
 
 /// Reads `paths` and whatever is announced meanwhile.
 async fn fold(session: &Session, watches: &mut Watches, known: &mut Known, mut paths: BTreeSet<String>) -> Result<(), Error> {
-    for _ in 0..FOLDS {
+    let began = Instant::now();
+    while began.elapsed() < FOLD {
         watches.drain(&mut paths).await?;
         if paths.is_empty() {
             break;
