@@ -321,8 +321,20 @@ fn is_plain(before: &str, word: &str) -> bool {
         return false;
     }
     let mut tokens = before.rsplit(|c: char| c.is_ascii_whitespace()).filter(|token| !token.is_empty());
-    let last = tokens.find(|token| !token.starts_with('&'));
-    !last.is_some_and(|token| token.starts_with(['!', '|', '>']))
+    !tokens.find(|token| !token.starts_with('&')).is_some_and(|token| is_block_header(token) || is_tag(token))
+}
+
+/// `|`, `>-`, `|2+`
+fn is_block_header(token: &str) -> bool {
+    token.strip_prefix(['|', '>']).is_some_and(|rest| rest.len() <= 2 && rest.chars().all(|c| matches!(c, '+' | '-' | '1'..='9')))
+}
+
+/// `!`, `!!str`, `!<tag:yaml.org,2002:str>`
+fn is_tag(token: &str) -> bool {
+    token.strip_prefix('!').is_some_and(|rest| match rest.strip_prefix('!') {
+        Some(name) => name.chars().all(|c| c.is_ascii_alphanumeric()),
+        None => rest.is_empty() || (rest.starts_with('<') && rest.ends_with('>')),
+    })
 }
 
 #[cfg(test)]
@@ -365,6 +377,17 @@ mod tests {
         assert_eq!(found[..5], expected[..5]);
         assert_eq!(found[5], What::Float(12.0));
         assert_eq!(found[6..], expected[6..]);
+    }
+
+    #[test]
+    fn a_plain_scalar_is_told_from_a_tagged_or_a_block_whatever_its_key() {
+        for key in ["\"a >\"", "\"a |x\"", "\"a !\"", "\"b !!str\"", "? &q \"!\"\n"] {
+            assert!(read(&format!("{key}: yes")).is_err(), "{key}");
+        }
+        for header in ["|", "|-", ">2-", "!!str", "!", "!<tag:yaml.org,2002:str>", "!!str &a"] {
+            let space = if header.starts_with(['|', '>']) { "\n  " } else { " " };
+            assert!(read(&format!("a: {header}{space}yes")).is_ok(), "{header}");
+        }
     }
 
     #[test]
