@@ -48,18 +48,7 @@ pub struct Machine {
 
 impl Host for Machine {
     fn sources(&self) -> Result<Sources, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut read = |path: &Path| {
-            let text = read_text(path).map_err(|problem| problems.push(problem)).ok()?;
-            Some(Source { origin: Origin::new(path.to_string_lossy()), text: text.into() })
-        };
-        let base = self.render.superset_config.base.as_deref().and_then(&mut read);
-        let templates =
-            self.render.templates.iter().filter_map(|template| {
-                Some((read(&template.source)?, Target { path: template.path.clone(), mode: template.mode }))
-            });
-        let sources = Sources { base, templates: templates.collect() };
-        if problems.is_empty() { Ok(sources) } else { Err(problems) }
+        sources(&self.render)
     }
 
     fn observe(&self, wanted: &[FileWanted]) -> Result<Vec<Option<FileSeen>>, Fault> {
@@ -123,6 +112,22 @@ pub fn sweep(render: &Render) -> Result<(), Fault> {
         info!(files = swept, "removed half-written files of an earlier run");
     }
     Ok(())
+}
+
+/// Reads what is rendered besides the tree: the base and the templates.
+pub fn sources(render: &Render) -> Result<Sources, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut read = |path: &Path| {
+        let text = read_text(path).map_err(|problem| problems.push(problem)).ok()?;
+        Some(Source { origin: Origin::new(path.to_string_lossy()), text: text.into() })
+    };
+    let base = render.superset_config.base.as_deref().and_then(&mut read);
+    let templates = render
+        .templates
+        .iter()
+        .filter_map(|template| Some((read(&template.source)?, Target { path: template.path.clone(), mode: template.mode })));
+    let sources = Sources { base, templates: templates.collect() };
+    if problems.is_empty() { Ok(sources) } else { Err(problems) }
 }
 
 fn fault(error: &(dyn std::error::Error + 'static), hint: Option<String>) -> Fault {
