@@ -291,12 +291,12 @@ impl<'a> Wiring<'a> {
         let access = Access::new(zookeeper, &self.settings.layout, self.passwords.zookeeper.subscribe())?;
         let (link, cluster) = (watch::Sender::new(Link::default()), watch::Sender::new(None));
         let seen = SourceSeen::Zookeeper { link: link.subscribe(), cluster: cluster.subscribe() };
-        let inputs = zookeeper::run::Inputs {
+        let inputs = zookeeper::channels::Inputs {
             record: self.record.subscribe(),
             entitled: self.entitled.subscribe(),
             statuses: self.statuses.subscribe(),
         };
-        let outputs = zookeeper::run::Outputs { tree: self.tree.clone(), link, standing: self.standing.clone(), cluster };
+        let outputs = zookeeper::channels::Outputs { tree: self.tree.clone(), link, standing: self.standing.clone(), cluster };
         let id = self.settings.instance.id.clone();
         let cancel = cancel.clone();
         parts.spawn(async move {
