@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use url::Url;
 use uuid::Uuid;
 
 use super::snapshot::Origin;
+use super::uri::SqlalchemyUri;
 use super::value::Value;
 
 /// What identifies a datasource in the tree: its znode's name.
@@ -66,42 +66,6 @@ pub struct Datasource {
     pub adopt: bool,
 }
 
-/// A SQLAlchemy URI without a password in it (`engine[+driver]://user@host:port/database?query`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SqlalchemyUri(Url);
-
-impl SqlalchemyUri {
-    /// Takes a URI that has been parsed; the password in it, if any, is taken out and handed back, still percent-encoded.
-    #[must_use]
-    pub fn from_url(mut url: Url) -> (Self, Option<String>) {
-        let password = url.password().map(ToOwned::to_owned);
-        if password.is_some() {
-            // Cannot fail where there was one.
-            let _ = url.set_password(None);
-        }
-        (Self(url), password)
-    }
-
-    /// The URI without the password.
-    #[must_use]
-    pub fn url(&self) -> &Url {
-        &self.0
-    }
-
-    /// The engine alone: `postgresql` of `postgresql+psycopg2`.
-    #[must_use]
-    pub fn engine(&self) -> &str {
-        let scheme = self.0.scheme();
-        scheme.split_once('+').map_or(scheme, |(engine, _)| engine)
-    }
-
-    /// The driver, where one is named: `psycopg2` of `postgresql+psycopg2`.
-    #[must_use]
-    pub fn driver(&self) -> Option<&str> {
-        self.0.scheme().split_once('+').map(|(_, driver)| driver)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,14 +77,5 @@ mod tests {
         assert_eq!(name.uuid("superset").to_string(), "d0cc5724-5f90-5a9b-b48a-3142f9d3e3f6");
         assert_ne!(name.uuid("superset"), name.uuid("other"));
         assert_ne!(name.uuid("superset"), DatasourceName::new("hr").uuid("superset"));
-    }
-
-    #[test]
-    fn a_password_never_stays_in_the_uri() {
-        let url = Url::parse("postgresql+psycopg2://bob:s%40crt@db:5432/sales").unwrap();
-        let (uri, password) = SqlalchemyUri::from_url(url);
-        assert_eq!(uri.url().as_str(), "postgresql+psycopg2://bob@db:5432/sales");
-        assert_eq!(password.as_deref(), Some("s%40crt"));
-        assert_eq!((uri.engine(), uri.driver()), ("postgresql", Some("psycopg2")));
     }
 }

@@ -63,6 +63,15 @@ impl Node {
     pub fn new(origin: Origin, bytes: impl AsRef<[u8]>, version: i64) -> Self {
         Self { origin, content: Content::Bytes(Arc::from(bytes.as_ref())), version }
     }
+
+    /// Whether it holds more than blanks; what cannot be read may.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        match &self.content {
+            Content::Bytes(bytes) => !bytes.trim_ascii().is_empty(),
+            Content::Unreadable(_) => true,
+        }
+    }
 }
 
 /// A root node and the nodes below it, by their path relative to it (`10-base`; a `/` in it means a grandchild,

@@ -4,6 +4,7 @@
 //! Mappings are sorted, so that the same value always renders to the same bytes.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::secret::SecretText;
 
@@ -105,6 +106,19 @@ impl DottedName {
     }
 }
 
+/// Whether `text` may name an attribute or an argument: an identifier that is no keyword and no `__name`, which Python
+/// gives a meaning of its own.
+#[must_use]
+pub fn is_attribute(text: &str) -> bool {
+    is_identifier(text) && !text.starts_with("__") && !KEYWORDS.contains(&text)
+}
+
+const KEYWORDS: [&str; 35] = [
+    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else",
+    "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise",
+    "return", "try", "while", "with", "yield",
+];
+
 /// Whether `text` is an ASCII Python identifier (keywords are not looked at).
 #[must_use]
 pub fn is_identifier(text: &str) -> bool {
@@ -129,12 +143,46 @@ impl Value {
         }
     }
 
+    /// Calls `visit` with every directive that holds no other value in it, at any depth of lists and mappings.
+    pub fn visit_directives<'a>(&'a self, visit: &mut impl FnMut(&'a Directive)) {
+        match self {
+            Self::Directive(directive) => visit(directive),
+            Self::List(items) => items.iter().for_each(|item| item.visit_directives(visit)),
+            Self::Map(map) => map.values().for_each(|value| value.visit_directives(visit)),
+            _ => {}
+        }
+    }
+
     /// The text, where it is plain text.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Self::Str(text) => Some(text),
             _ => None,
+        }
+    }
+}
+
+impl Key {
+    /// The other key that Python holds for the same one (`1 == True`), where there is one.
+    #[must_use]
+    pub fn twin(&self) -> Option<Self> {
+        match self {
+            Self::Bool(truth) => Some(Self::Int((*truth).into())),
+            Self::Int(0) => Some(Self::Bool(false)),
+            Self::Int(1) => Some(Self::Bool(true)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("null"),
+            Self::Bool(truth) => write!(f, "{truth}"),
+            Self::Int(number) => write!(f, "{number}"),
+            Self::Str(text) => f.write_str(text),
         }
     }
 }
@@ -161,5 +209,20 @@ mod tests {
         for bad in ["os", "os.", ".os", "os.system('x')", "a b.c", "1a.b", "a..b", "ä.b"] {
             assert!(DottedName::parse(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn attributes_are_no_keywords_and_nothing_that_python_reads_itself() {
+        assert!(is_attribute("broker_url") && is_attribute("_x"));
+        for bad in ["class", "None", "__slots__", "a.b", "", "1a"] {
+            assert!(!is_attribute(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn true_is_one_to_python() {
+        assert_eq!(Key::Bool(true).twin(), Some(Key::Int(1)));
+        assert_eq!(Key::Int(0).twin(), Some(Key::Bool(false)));
+        assert_eq!((Key::Int(2).twin(), Key::from("1").twin()), (None, None));
     }
 }

@@ -6,6 +6,9 @@ SERVICES="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 CACHE="${SETKEEPER_CACHE:-$(cd -- "$SERVICES/../.." && pwd)/.cache}"
 [[ "$CACHE" = /* ]] || CACHE="$PWD/$CACHE"
 
+# Whatever ends a script unforeseen says where; a misuse (2) has said all already.
+trap 'code=$?; ((code == 2)) || printf "  (at %s:%d)\n" "${BASH_SOURCE[0]}" "$LINENO" >&2' ERR
+
 # fail MESSAGE [HINT]: end with exit code 1, in the form that Setkeeper itself uses.
 fail() {
   printf 'error: %s\n' "$1" >&2
@@ -108,5 +111,6 @@ once() {
 
 # libraries ROOT: the folders of shared libraries below ROOT, joined for LD_LIBRARY_PATH.
 libraries() {
-  find "$1/lib" "$1/usr/lib" -maxdepth 2 -name '*.so*' -printf '%h\n' 2>/dev/null | sort -u | paste -sd:
+  # Newer releases have nothing below /lib.
+  { find "$1/lib" "$1/usr/lib" -maxdepth 2 -name '*.so*' -printf '%h\n' 2>/dev/null || true; } | sort -u | paste -sd:
 }

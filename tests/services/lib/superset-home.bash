@@ -19,6 +19,10 @@ SQLALCHEMY_DATABASE_URI = $(python_text "$metadata")
 SUPERSET_WEBSERVER_PORT = $port
 WEBDRIVER_BASEURL = "http://127.0.0.1:$port/"
 RATELIMIT_ENABLED = False
+
+# To name the types of a MySQL result Superset imports MySQLdb, whichever driver the connection uses.
+import pymysql
+pymysql.install_as_MySQLdb()
 PYTHON
   if cmp -s -- "$home/base.py.draft" "$home/base.py"; then
     rm -- "$home/base.py.draft"

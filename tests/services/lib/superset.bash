@@ -5,34 +5,36 @@
 
 readonly SUPERSET_DEFAULT=6.1.0
 
-# The only pins without wheels. Everything else must come as a wheel, so that no compiler or header file is needed.
-readonly SUPERSET_SOURCES=odfpy,wtforms-json
+# pins VERSION: the file of pins. Its line `# python:` names the Pythons that all its packages have wheels for, the one
+# it was measured with first; it also says which few packages are built from source, by pip's own options.
+pins() { printf '%s' "$SERVICES/superset-$1.txt"; }
+pythons() { sed -n 's/^# python: //p' "$(pins "$1")"; }
 
-# python_that_fits COMMAND: the real path of COMMAND's interpreter if it is a Python that Superset's pins have wheels for.
-python_that_fits() {
+# interpreter COMMAND VERSIONS: the real path of COMMAND's interpreter if it is complete and one of VERSIONS.
+interpreter() {
   "$1" -c 'import sys, ssl, sqlite3, ctypes, zlib, bz2, lzma, venv
-assert (3, 10) <= sys.version_info[:2] <= (3, 12) and sys.prefix == sys.base_prefix
-print(sys.executable)' 2>/dev/null
+assert "%d.%d" % sys.version_info[:2] in sys.argv[1].split() and sys.prefix == sys.base_prefix
+print(sys.executable)' "$2" 2>/dev/null
 }
 
-# python_on_machine: the first fitting one; 3.11 before others because the pins were measured with it.
+# python_on_machine VERSIONS: the first fitting one.
 python_on_machine() {
   machine_may_serve || return 1
-  local name
-  for name in python3.11 python3.12 python3.10 python3; do
-    if command -v "$name" >/dev/null && python_that_fits "$name"; then return 0; fi
+  local version
+  for version in $1 3; do
+    if command -v "python$version" >/dev/null && interpreter "python$version" "$1"; then return 0; fi
   done
   return 1
 }
 
-# unpack_python: sets `python` and `libraries` of the caller to an interpreter from the distribution's packages.
+# unpack_python VERSIONS: sets `python` and `libraries` of the caller to an interpreter from the distribution's packages.
 unpack_python() {
-  local name wanted='' root="$CACHE/python/root"
+  local version wanted='' root="$CACHE/python/root"
   apt_update
-  for name in python3.11 python3.12 python3.10; do
-    if [[ -z "$wanted" && -n "$(package_names "$name")" ]]; then wanted="$name"; fi
+  for version in $1; do
+    if [[ -z "$wanted" && -n "$(package_names "python$version")" ]]; then wanted="python$version"; fi
   done
-  [[ -n "$wanted" ]] || fail 'failed to find a Python from 3.10 to 3.12' \
+  [[ -n "$wanted" ]] || fail "failed to find a Python ${1// / or }" \
     'neither this machine nor its packages have one: put a python3.11 on PATH (for example with pyenv or uv)'
   local -a build=(unpack "$CACHE/python" '.*' "$wanted")
   once "$CACHE/python" "$(recipe "${build[@]:2}")" "${build[@]}"
@@ -40,10 +42,10 @@ unpack_python() {
   libraries="$(libraries "$root")"
 }
 
-# make_venv FOLDER: a virtual environment with pip, whether or not the interpreter came with ensurepip.
+# make_venv FOLDER PYTHONS: a virtual environment with pip, whether or not the interpreter came with ensurepip.
 make_venv() {
   local venv="$1/venv" python libraries='' wheel
-  if ! python="$(python_on_machine)"; then unpack_python; fi
+  if ! python="$(python_on_machine "$2")"; then unpack_python "$2"; fi
   rm -rf -- "$1"
   mkdir -p -- "$1"
   export LD_LIBRARY_PATH="$libraries${libraries:+${LD_LIBRARY_PATH:+:}}${LD_LIBRARY_PATH:-}"
@@ -81,19 +83,18 @@ WRAPPER
 
 # install_pins VENV VERSION: pip, setuptools and wheel first: they build the source packages, without a fetched surprise.
 install_pins() {
-  local pip=("$1/bin/python" -m pip --disable-pip-version-check --no-input install --only-binary=:all:)
-  local pins="$SERVICES/superset-$2.txt" builders
-  mapfile -t builders < <(grep -E '^(pip|setuptools|wheel)==' "$pins")
-  "${pip[@]}" "${builders[@]}" &&
-    "${pip[@]}" --no-binary="$SUPERSET_SOURCES" --no-build-isolation --requirement "$pins" &&
+  local pip=("$1/bin/python" -m pip --disable-pip-version-check --no-input install) builders
+  mapfile -t builders < <(grep -E '^(pip|setuptools|wheel)==' "$(pins "$2")")
+  "${pip[@]}" --only-binary=:all: "${builders[@]}" &&
+    "${pip[@]}" --no-build-isolation --requirement "$(pins "$2")" &&
     "$1/bin/python" -m pip check
 }
 
 # build_superset FOLDER VERSION. The environment is made in its final place, since its scripts hold that path; the stamp,
 # written last, is what says that it is finished.
 build_superset() {
-  make_venv "$1"
-  step "install Superset $2 (850 MB, about a minute)" install_pins "$1/venv" "$2" ||
+  make_venv "$1" "$(pythons "$2")"
+  step "install Superset $2 (900 MB, about a minute)" install_pins "$1/venv" "$2" ||
     fail "failed to install Superset $2" 'check the network and pip'"'"'s settings: pip config list'
   step "make Superset $2's metadata template (half a minute)" make_template "$1" "$2" ||
     fail "failed to make Superset $2's metadata template"
@@ -113,8 +114,8 @@ sqlite3.connect(sys.argv[1]).execute("PRAGMA journal_mode=WAL")' "$home/superset
 
 install_superset() {
   local version="${1:-$SUPERSET_DEFAULT}"
-  [[ -f "$SERVICES/superset-$version.txt" ]] || fail "no pins for Superset $version" \
+  [[ -f "$(pins "$version")" ]] || fail "no pins for Superset $version" \
     "there are pins for: $(cd "$SERVICES" && echo superset-*.txt | sed 's/superset-\([^ ]*\)\.txt/\1/g')"
-  once "$CACHE/superset-$version" "$(recipe "$(<"$SERVICES/superset-$version.txt")")" \
+  once "$CACHE/superset-$version" "$(recipe "$(<"$(pins "$version")")")" \
     build_superset "$CACHE/superset-$version" "$version"
 }

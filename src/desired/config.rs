@@ -1,0 +1,213 @@
+//! The config: what the fragments that count for this instance merge into, kept up to date at the cost of what changed.
+//!
+//! In go changed nodes; out comes a [`Config`] that shares everything unchanged with the one before. Each setting remembers
+//! which fragments speak of it, in byte order of their names and the base fragment first, and is merged again only when one of
+//! these changed (law 12). An erroneous fragment counts for nothing, and [`Fragments::config`] says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use imbl::OrdMap;
+
+use super::fragment::{self, Fragment};
+use super::lens::Lens;
+use super::problems::Problems;
+use super::{Held, NodeName};
+use crate::model::digest::{Digest, DigestKey, DigestSum};
+use crate::model::problem::Problem;
+use crate::model::snapshot::{Content, Node, Origin};
+use crate::model::value::Value;
+
+/// One setting's value, shared between configs until it changes.
+#[derive(Clone, Debug)]
+pub struct Setting(Arc<Value>);
+
+impl Setting {
+    /// Its value.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.0
+    }
+}
+
+impl From<Value> for Setting {
+    fn from(value: Value) -> Self {
+        Self(Arc::new(value))
+    }
+}
+
+/// The same, without a look at the value where both share it: what a comparison of two configs costs depends on that.
+impl PartialEq for Setting {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+/// All settings of one instance, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// The settings.
+    pub settings: OrdMap<Arc<str>, Setting>,
+}
+
+impl Config {
+    /// A setting's value.
+    #[must_use]
+    pub fn get(&self, setting: &str) -> Option<&Value> {
+        self.settings.get(setting).map(Setting::value)
+    }
+}
+
+impl<N: Into<Arc<str>>> FromIterator<(N, Value)> for Config {
+    fn from_iter<I: IntoIterator<Item = (N, Value)>>(settings: I) -> Self {
+        Self { settings: settings.into_iter().map(|(name, value)| (name.into(), Setting::from(value))).collect() }
+    }
+}
+
+/// What one node came to.
+#[derive(Debug)]
+struct Kept {
+    origin: Origin,
+    fragment: Arc<Fragment>,
+    digest: DigestSum,
+    errors: usize,
+    filled: bool,
+}
+
+/// All fragments, and what they merge into.
+#[derive(Debug, Default)]
+pub struct Fragments {
+    nodes: BTreeMap<NodeName, Kept>,
+    speakers: BTreeMap<Arc<str>, Vec<(NodeName, Arc<Fragment>)>>,
+    config: Arc<Config>,
+    digest: DigestSum,
+    problems: Problems,
+    errors: usize,
+    filled: usize,
+    touched: BTreeSet<Arc<str>>,
+}
+
+impl Fragments {
+    /// Takes a node that is new or changed.
+    pub fn put(&mut self, name: &NodeName, node: &Node, key: &DigestKey, lens: &Lens) {
+        self.gone(name);
+        let (fragment, problems) = fragment::read(node, lens);
+        let errors = problems.iter().filter(|problem| problem.is_error()).count();
+        let kept = Kept {
+            origin: node.origin.clone(),
+            fragment: Arc::new(fragment),
+            digest: DigestSum::of(digest_node(key, "config", name, node)),
+            errors,
+            filled: node.is_filled(),
+        };
+        self.digest.add(kept.digest);
+        self.errors += errors;
+        self.filled += usize::from(kept.filled);
+        self.problems.set(&node.origin, problems);
+        for (setting, _) in &kept.fragment.settings {
+            let speakers = self.speakers.entry(setting.clone()).or_default();
+            let at = speakers.partition_point(|(other, _)| other < name);
+            speakers.insert(at, (name.clone(), kept.fragment.clone()));
+            self.touched.insert(setting.clone());
+        }
+        self.nodes.insert(name.clone(), kept);
+    }
+
+    /// Forgets a node.
+    pub fn gone(&mut self, name: &NodeName) {
+        let Some(kept) = self.nodes.remove(name) else { return };
+        self.digest.take(kept.digest);
+        self.errors -= kept.errors;
+        self.filled -= usize::from(kept.filled);
+        self.problems.set(&kept.origin, Vec::new());
+        for (setting, _) in &kept.fragment.settings {
+            if let Some(speakers) = self.speakers.get_mut(setting) {
+                speakers.retain(|(other, _)| other != name);
+            }
+            self.touched.insert(setting.clone());
+        }
+    }
+
+    /// Merges again what changed since the last call.
+    pub fn merge(&mut self) {
+        let touched = std::mem::take(&mut self.touched);
+        if touched.is_empty() {
+            return;
+        }
+        let mut settings = self.config.settings.clone();
+        for setting in touched {
+            if self.speakers.get(&setting).is_some_and(Vec::is_empty) {
+                self.speakers.remove(&setting);
+            }
+            let Some(value) = self.merged(&setting) else {
+                settings.remove(&setting);
+                continue;
+            };
+            if settings.get(&setting).is_none_or(|old| *old.value() != value) {
+                settings.insert(setting, value.into());
+            }
+        }
+        self.config = Arc::new(Config { settings });
+    }
+
+    fn merged(&self, setting: &str) -> Option<Value> {
+        self.spoken(setting).fold(None, |value, (_, patch)| patch.edit.apply(value))
+    }
+
+    /// Who speaks of a setting, and what they say, in the order in which that merges.
+    pub fn spoken<'a>(&'a self, setting: &'a str) -> impl Iterator<Item = (&'a Origin, &'a super::patch::Patch)> {
+        let speakers = self.speakers.get(setting).map(Vec::as_slice).unwrap_or_default();
+        speakers.iter().filter_map(move |(name, fragment)| Some((&self.nodes.get(name)?.origin, fragment.get(setting)?)))
+    }
+
+    /// The config, or why the last good one stays.
+    pub fn config(&self) -> Result<Arc<Config>, Held> {
+        if self.errors == 0 {
+            return Ok(self.config.clone());
+        }
+        let first = self.problems.iter().find(|problem| problem.is_error()).map(Problem::to_string).unwrap_or_default();
+        let count = if self.errors == 1 { "a problem".to_owned() } else { format!("{} problems, first", self.errors) };
+        Err(Held::new(format!("the config tree has {count}: {first}")))
+    }
+
+    /// What the fragments that count merge into, whether or not others are in error.
+    #[must_use]
+    pub fn partial(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// The digest of all nodes.
+    #[must_use]
+    pub fn digest(&self) -> DigestSum {
+        self.digest
+    }
+
+    /// The problems of all nodes.
+    #[must_use]
+    pub fn problems(&self) -> &Problems {
+        &self.problems
+    }
+
+    /// How many nodes hold something.
+    #[must_use]
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+}
+
+/// The digest of a node's place and bytes.
+#[must_use]
+pub fn digest_node(key: &DigestKey, branch: &str, name: &NodeName, node: &Node) -> Digest {
+    let mut digest = key.digest("node");
+    digest.field(branch.as_bytes());
+    digest.field(if name.is_some() { b"child" } else { b"root" });
+    digest.field(name.as_deref().unwrap_or_default().as_bytes());
+    match &node.content {
+        Content::Bytes(bytes) => {
+            digest.field(b"bytes");
+            digest.field(bytes);
+        }
+        Content::Unreadable(_) => digest.field(b"unreadable"),
+    }
+    digest
+}

@@ -1,0 +1,138 @@
+//! The lens: through what an instance looks at the tree, being its labels and what its settings allow.
+//!
+//! Allow-lists are checked on the text of a name here; who opens a file resolves its links and checks again.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::model::instance::Labels;
+use crate::settings::Settings;
+
+/// What one instance brings to the tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lens {
+    /// The cluster's name: part of every connection's UUID.
+    pub cluster: String,
+    /// By which fragments select.
+    pub labels: Labels,
+    /// What fragments may use.
+    pub render: Allowed,
+    /// What datasources may use.
+    pub secrets: Allowed,
+}
+
+/// What directives may name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Variables; `*` stands for any text.
+    pub env: Vec<String>,
+    /// Folders or files.
+    pub files: Vec<PathBuf>,
+    /// Dotted names; `*` stands for any text.
+    pub objects: Vec<String>,
+    /// Whether raw Python may be written.
+    pub python: bool,
+}
+
+impl Lens {
+    /// The lens of an agent with these settings.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        let (render, secrets) = (&settings.render, &settings.secrets);
+        Self {
+            cluster: settings.cluster.clone(),
+            labels: settings.instance.labels.clone(),
+            render: Allowed {
+                env: render.allow_env.clone(),
+                files: render.allow_files.clone(),
+                objects: render.allow_objects.clone(),
+                python: render.allow_python,
+            },
+            secrets: Allowed { env: secrets.env.clone(), files: secrets.files.clone(), ..Allowed::default() },
+        }
+    }
+}
+
+impl Allowed {
+    /// Whether this variable may be named.
+    #[must_use]
+    pub fn has_env(&self, name: &str) -> bool {
+        self.env.iter().any(|pattern| matches(pattern, name))
+    }
+
+    /// Whether this file may be named: a canonical-looking path in or at one of the allowed ones.
+    #[must_use]
+    pub fn has_file(&self, path: &str) -> bool {
+        is_canonical(path) && self.files.iter().any(|allowed| Path::new(path).starts_with(allowed))
+    }
+
+    /// Whether this object may be named.
+    #[must_use]
+    pub fn has_object(&self, name: &str) -> bool {
+        self.objects.iter().any(|pattern| matches(pattern, name))
+    }
+}
+
+/// Whether a path is absolute and says where it leads: no `.`, `..`, doubled slash, or slash at its end.
+#[must_use]
+pub fn is_canonical(path: &str) -> bool {
+    let mut parts = Path::new(path).components();
+    let rooted = parts.next() == Some(Component::RootDir);
+    let plain = path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
+    rooted && plain && !path.contains(char::is_control)
+}
+
+/// Whether a glob in which only `*` is special matches all of `text`.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((prefix, rest)) = pattern.split_once('*') else { return pattern == text };
+    let Some(mut text) = text.strip_prefix(prefix) else { return false };
+    let (middle, suffix) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for part in middle.split('*') {
+        let Some(at) = text.find(part) else { return false };
+        text = &text[at + part.len()..];
+    }
+    text.ends_with(suffix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text_and_nothing_else_is_special() {
+        for (pattern, yes, no) in [
+            ("SETKEEPER_SECRET_*", "SETKEEPER_SECRET_DB", "XSETKEEPER_SECRET_DB"),
+            ("cachelib.*", "cachelib.redis.RedisCache", "cachelibx.redis"),
+            ("A*B*C", "AxBxC", "AxC"),
+            ("A*B*C", "ABC", "ABCD"),
+            ("a.b", "a.b", "a_b"),
+            ("*_URI", "X_URI", "X_URIS"),
+        ] {
+            assert!(matches(pattern, yes), "{pattern} {yes}");
+            assert!(!matches(pattern, no), "{pattern} {no}");
+        }
+        // Greedy from the left must still leave the end to match.
+        assert!(matches("*", "") && matches("*", "x") && matches("a*ab", "aab") && !matches("ab*b", "ab"));
+    }
+
+    #[test]
+    fn law_9_no_path_leads_out_of_an_allowed_folder() {
+        let allowed = Allowed { files: vec!["/run/secrets".into(), "/etc/one".into()], ..Allowed::default() };
+        for yes in ["/run/secrets/db", "/run/secrets/a/b", "/etc/one"] {
+            assert!(allowed.has_file(yes), "{yes}");
+        }
+        for no in [
+            "/run/secrets/../shadow",
+            "/run/secrets/./db",
+            "/run/secrets//db",
+            "/run/secrets/",
+            "/run/secretsx",
+            "run/secrets/db",
+            "/run/secrets/a\0b",
+            "/etc/ones",
+            "",
+            "/",
+        ] {
+            assert!(!allowed.has_file(no), "{no}");
+        }
+    }
+}
