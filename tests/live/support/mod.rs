@@ -1,6 +1,7 @@
 //! What live tests share: services, a faulty network, an agent to look at, and patience with a limit.
 
 pub mod agent;
+pub mod process;
 pub mod proxy;
 pub mod server;
 pub mod wire;
