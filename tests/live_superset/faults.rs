@@ -137,7 +137,9 @@ async fn a_redirect_is_not_followed() {
 async fn a_list_that_is_not_whole_is_no_list() {
     let proxy = proxy().await;
     let part = "HTTP/1.1 200 OK\nContent-Type: application/json\nContent-Length: 23\n\n{\"count\":3,\"result\":[]}";
-    proxy.fault(LIST, 1, Fault::Answer(part));
+    proxy.fault(LIST, 2, Fault::Answer(part));
+    client(&proxy.url).list().await.unwrap();
+    proxy.fault(LIST, 3, Fault::Answer(part));
     let error = client(&proxy.url).list().await.unwrap_err();
     assert_eq!(error.to_string(), "superset answered what was not expected: 0 of 3 connections");
 }
