@@ -1,8 +1,10 @@
 //! What live tests share: services, a faulty network, an agent to look at, and patience with a limit.
 
 pub mod agent;
+pub mod http_proxy;
 pub mod proxy;
 pub mod server;
+pub mod services;
 pub mod wire;
 
 use std::time::{Duration, Instant};

@@ -68,7 +68,7 @@ pub struct Superset {
 }
 
 pub fn version() -> String {
-    std::env::var("SETKEEPER_SUPERSET_VERSION").unwrap_or_else(|_| "6.1.0".to_owned())
+    std::env::var("SETKEEPER_TEST_SUPERSET").unwrap_or_else(|_| "6.1.0".to_owned())
 }
 
 pub fn free_port() -> u16 {

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use setkeeper::superset::error::{CallError, Retry};
 
-use crate::support::proxy::{Fault, Proxy};
-use crate::support::{client, client_with, create, datasource, listed, request_for, services, told};
+use crate::support::http_proxy::{Fault, Proxy};
+use super::support::{client, client_with, create, datasource, listed, request_for, told};
+use crate::support::services;
 
 const LIST: &str = "GET /api/v1/database/?";
 const CREATE: &str = "POST /api/v1/database/";

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use setkeeper::superset::error::{CallError, Retry};
 
-use crate::support::proxy::silent;
-use crate::support::{CANARY, client, create, datasource, listed, request_for, services, told};
+use crate::support::http_proxy::silent;
+use super::support::{CANARY, client, create, datasource, listed, request_for, told};
+use crate::support::services;
 
 fn encoded() -> String {
     percent_encoding::utf8_percent_encode(CANARY, percent_encoding::NON_ALPHANUMERIC).to_string()

@@ -1,7 +1,4 @@
-//! What the live tests share: services, the proxy, and datasources made in one line.
-
-pub mod proxy;
-pub mod services;
+//! What these tests share: clients, and datasources made in one line.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,15 +6,17 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use setkeeper::model::connection::{Connection, Request, Stored};
-use setkeeper::model::datasource::{Datasource, DatasourceName, SqlalchemyUri};
+use setkeeper::model::datasource::{Datasource, DatasourceName};
 use setkeeper::model::digest::DigestKey;
 use setkeeper::model::secret::SecretText;
 use setkeeper::model::snapshot::Origin;
+use setkeeper::model::uri::SqlalchemyUri;
 use setkeeper::model::value::{Key, Value};
 use setkeeper::plan::drift::differs;
 use setkeeper::plan::request::request;
 use setkeeper::superset::client::Client;
 use setkeeper::superset::error::CallError;
+use tokio::sync::watch;
 use url::Url;
 
 /// A password that nothing may ever show.
@@ -33,13 +32,12 @@ pub fn client(url: &str) -> Client {
 
 /// The same with another password or patience.
 pub fn client_with(url: &str, password: &str, timeout: Duration) -> Client {
-    Client::new(&Url::parse(url).unwrap(), "admin", SecretText::new(password), timeout).unwrap()
+    Client::new(&Url::parse(url).unwrap(), "admin", watch::channel(SecretText::new(password)).1, timeout).unwrap()
 }
 
 /// A datasource of this name, with the password that the URI holds.
 pub fn datasource(name: &str, uri: &str, fields: &Json) -> Datasource {
-    let (uri, password) = SqlalchemyUri::from_url(Url::parse(uri).unwrap());
-    let decoded = password.map(|text| percent_encoding::percent_decode_str(&text).decode_utf8().unwrap().into_owned());
+    let (uri, password) = SqlalchemyUri::parse(uri).unwrap();
     let fields = fields.as_object().unwrap().iter().map(|(name, field)| (name.clone(), value(field)));
     Datasource {
         name: DatasourceName::new(name),
@@ -47,7 +45,7 @@ pub fn datasource(name: &str, uri: &str, fields: &Json) -> Datasource {
         database_name: format!("Name of {name}"),
         uuid: DatasourceName::new(name).uuid("live"),
         uri,
-        password: decoded.map(Value::Str),
+        password: password.map(|password| Value::Str(password.expose().to_owned())),
         fields: fields.collect::<BTreeMap<_, _>>(),
         adopt: false,
     }
