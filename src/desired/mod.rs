@@ -15,6 +15,7 @@ pub mod config;
 pub mod datasource;
 pub mod datasources;
 pub mod directive;
+pub mod explain;
 pub mod fragment;
 pub mod guard;
 pub mod lens;
@@ -24,10 +25,12 @@ pub mod notes;
 pub mod parts;
 pub mod patch;
 pub mod problems;
+pub mod redact;
 pub mod resolver;
 pub mod scalar;
 pub mod schema;
 pub mod times;
+pub mod written;
 pub mod yaml;
 
 /// A node of a branch: its name, or `None` for the branch's root, which sorts first.

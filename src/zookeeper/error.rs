@@ -148,9 +148,12 @@ impl Error {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Access(_) | Self::NoChroot { .. } | Self::TooOld { .. } | Self::Key { .. } | Self::TooLarge { .. } | Self::NotAnObject { .. } => {
-                Retry::AfterChange
-            }
+            Self::Access(_)
+            | Self::NoChroot { .. }
+            | Self::TooOld { .. }
+            | Self::Key { .. }
+            | Self::TooLarge { .. }
+            | Self::NotAnObject { .. } => Retry::AfterChange,
             Self::Request { source, .. } | Self::Connect { source, .. } => match source {
                 zk::Error::NoAuth
                 | zk::Error::InvalidAcl

@@ -97,8 +97,7 @@ pub(super) async fn follow(
     link: &Reporter,
 ) -> Result<Infallible, Error> {
     // Asked for in this order, in one go: the server catches up before it reads anything for us.
-    let ((), mut watches, key) =
-        tokio::try_join!(session.catch_up(), Watches::arm(session), prepare::existing_key(session))?;
+    let ((), mut watches, key) = tokio::try_join!(session.catch_up(), Watches::arm(session), prepare::existing_key(session))?;
     link.armed(std::mem::replace(&mut known.armed, true));
     let key = match key {
         Some(key) => key,
