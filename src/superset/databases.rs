@@ -154,13 +154,21 @@ impl Client {
     /// The same error, or what it stands for: of a conflict and of a missing driver Superset speaks in words that depend on
     /// its version, and that it also uses for other things. All this within what is left of the call's time.
     async fn explain(&self, error: CallError, own: Option<i64>, request: &Request, deadline: Instant) -> CallError {
-        match &error {
-            CallError::Refused(_) => self.conflict(own, request, deadline).await.unwrap_or(error),
-            CallError::Unreachable(message) if !message.contains(CONNECTION_FAILED) => error,
-            CallError::Unreachable(_) | CallError::Server { .. } => match engine(request) {
-                Some(engine) if self.lacks(engine, deadline).await => CallError::NoDriver(engine.to_owned()),
-                _ => error,
-            },
+        let is_vague = match &error {
+            CallError::Refused(_) | CallError::Server { .. } => true,
+            CallError::Unreachable(message) => message.contains(CONNECTION_FAILED),
+            _ => false,
+        };
+        if !is_vague {
+            return error;
+        }
+        if matches!(error, CallError::Refused(_))
+            && let Some(conflict) = self.conflict(own, request, deadline).await
+        {
+            return conflict;
+        }
+        match engine(request) {
+            Some(engine) if self.lacks(engine, deadline).await => CallError::NoDriver(engine.to_owned()),
             _ => error,
         }
     }

@@ -44,7 +44,7 @@ fn settable() -> Vec<(&'static str, Json)> {
         ),
         ("force_ctas_schema", json!("scratch")),
         ("impersonate_user", json!(true)),
-        ("masked_encrypted_extra", json!({"credentials": {"key": CANARY, "scope": "a b"}, "n": 1.5})),
+        ("masked_encrypted_extra", json!({"connect_args": {"password": CANARY, "keepalives_idle": 30}, "echo": false})),
         ("server_cert", json!(CERTIFICATE)),
     ]
 }
@@ -72,8 +72,10 @@ async fn every_field_is_stored_as_wanted_and_goes_back_to_its_default_when_it_is
         let request = request_for(&one);
         let differ = differs(&client.stored(id).await.unwrap(), &request);
         assert!(differ.contains(&name.to_owned()), "{name}: {differ:?}");
+        let before = listed(&client, &bare).await.unwrap().changed_on;
         client.update(id, &request.only_and_sealed(&differ)).await.unwrap_or_else(|error| panic!("{name}: {}", told(&error)));
         assert_in_sync(&client, id, &one).await;
+        assert_ne!(listed(&client, &one).await.unwrap().changed_on, before, "{name}: a change that a list does not show");
     }
 }
 

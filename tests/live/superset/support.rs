@@ -11,7 +11,7 @@ use setkeeper::model::digest::DigestKey;
 use setkeeper::model::secret::SecretText;
 use setkeeper::model::snapshot::Origin;
 use setkeeper::model::uri::SqlalchemyUri;
-use setkeeper::model::value::{Key, Value};
+use setkeeper::model::value::{Directive, Key, Value};
 use setkeeper::plan::drift::differs;
 use setkeeper::plan::request::request;
 use setkeeper::superset::client::Client;
@@ -45,7 +45,7 @@ pub fn datasource(name: &str, uri: &str, fields: &Json) -> Datasource {
         database_name: format!("Name of {name}"),
         uuid: DatasourceName::new(name).uuid("live"),
         uri,
-        password: password.map(|password| Value::Str(password.expose().to_owned())),
+        password: password.map(|text| Value::Directive(Directive::Secret(text))),
         fields: fields.collect::<BTreeMap<_, _>>(),
         adopt: false,
     }
