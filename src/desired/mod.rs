@@ -16,6 +16,7 @@ pub mod datasource;
 pub mod datasources;
 pub mod directive;
 pub mod explain;
+pub mod fields;
 pub mod fragment;
 pub mod guard;
 pub mod lens;

@@ -117,7 +117,7 @@ fn in_uri(uri: &SqlalchemyUri) -> Option<Server> {
     Some(Server { host: host.to_owned(), port: uri.port().unwrap_or(default_port), greeting })
 }
 
-/// Whether one of the server's addresses takes a connection and greets, within [`PATIENCE`].
+/// Whether one of the server's addresses takes a connection and greets, within a few seconds.
 pub async fn probe(server: &Server) -> Result<(), ProbeError> {
     let until = Instant::now() + PATIENCE;
     let (host, port) = (server.host.clone(), server.port);

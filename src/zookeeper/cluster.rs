@@ -153,6 +153,18 @@ impl Cluster {
         Ok(found.map(|(bytes, stat)| Stored { bytes, version: stat.version }))
     }
 
+    /// Many nodes' contents, in the order of their paths; `None` where one does not exist.
+    pub async fn read_all(&self, paths: &[String]) -> Result<Vec<Option<Stored>>, Error> {
+        let stored = |found: read::Found| match found.node.content {
+            Content::Bytes(bytes) => Ok(Stored { bytes: bytes.to_vec(), version: found.version }),
+            Content::Unreadable(_) => {
+                Err(Error::Request { verb: "read", path: found.node.origin.as_str().to_owned(), source: zk::Error::NoAuth })
+            }
+        };
+        let found = read::nodes(&self.session, paths).await?.found;
+        found.into_iter().map(|found| found.map(stored).transpose()).collect()
+    }
+
     /// Writes one node, creating it and its parents where `expect` allows.
     pub async fn set(&self, path: &str, bytes: Vec<u8>, expect: Expect) -> Result<(), Error> {
         self.apply(&[Edit::Put { path: path.to_owned(), bytes, expect }]).await

@@ -46,7 +46,7 @@ pub(super) async fn keep(
     // Often enough to notice a record that somebody deleted, and to know that the server still answers.
     let every = session.timeout() / 3;
     loop {
-        let wanted = text(&record.borrow_and_update());
+        let wanted = record.borrow_and_update().as_ref().and_then(text);
         published = write(session, &path, wanted, published).await?;
         ours.send_if_modified(|ours| std::mem::replace(ours, published.is_some()) != published.is_some());
         link.seen();
@@ -67,8 +67,8 @@ pub(super) async fn keep(
     }
 }
 
-fn text(record: &Option<Instance>) -> Option<Vec<u8>> {
-    record.as_ref().and_then(|record| serde_json::to_vec(record).ok())
+fn text(record: &Instance) -> Option<Vec<u8>> {
+    serde_json::to_vec(record).ok()
 }
 
 /// Makes the node what is wanted. What comes back is what is there of ours; nothing, if somebody else holds the path.

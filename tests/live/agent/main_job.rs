@@ -6,7 +6,7 @@ use setkeeper::model::datasource::DatasourceName;
 use crate::support::eventually;
 use crate::support::http_proxy::Proxy;
 use crate::support::person::Person;
-use crate::support::process::Agent;
+use crate::support::program::Agent;
 use crate::support::server::Server;
 use crate::support::services::{Superset, superset};
 use crate::support::tree::Tree;

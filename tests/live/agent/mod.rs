@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 
 use crate::support::http_proxy::Proxy;
 use crate::support::person::Person;
-use crate::support::process::Agent;
+use crate::support::program::Agent;
 use crate::support::server::Server;
 use crate::support::services::{Superset, shared};
 use crate::support::tree::Tree;

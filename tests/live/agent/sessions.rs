@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::{Scene, duck};
 use crate::support::eventually;
 use crate::support::http_proxy::{Fault, Proxy};
-use crate::support::process::{Agent, SESSION};
+use crate::support::program::{Agent, SESSION};
 
 const CREATE: &str = "POST /api/v1/database/";
 

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use super::{Scene, count, counted_reloads, duck};
-use crate::support::process::SESSION;
+use crate::support::program::SESSION;
 use crate::support::proxy::Proxy;
 
 #[tokio::test]

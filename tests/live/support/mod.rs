@@ -4,6 +4,7 @@ pub mod agent;
 pub mod http_proxy;
 pub mod person;
 pub mod process;
+pub mod program;
 pub mod proxy;
 pub mod server;
 pub mod services;

@@ -4,6 +4,7 @@
 //! process ends, the pipe closes and the shell ends the service.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -158,7 +159,42 @@ async fn answers(port: u16) -> bool {
 /// The Superset that most tests share.
 pub async fn shared() -> &'static Superset {
     static SHARED: OnceCell<Superset> = OnceCell::const_new();
-    SHARED.get_or_init(|| superset("FEATURE_FLAGS = {'SSH_TUNNELING': True}", &[])).await
+    // Superset's tunnels need a class that its own pins of paramiko no longer have.
+    let config = "FEATURE_FLAGS = {'SSH_TUNNELING': True}\n\
+        import paramiko\n\
+        paramiko.DSSKey = getattr(paramiko, 'DSSKey', paramiko.RSAKey)";
+    SHARED.get_or_init(|| superset(config, &[])).await
+}
+
+/// An SSH server for the user `tunnel` with this password; it ends when this is dropped.
+pub struct SshServer {
+    process: Child,
+    pub port: u16,
+}
+
+impl SshServer {
+    pub fn start(password: &str) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/support/ssh_server.py");
+        let mut process = Command::new(service("superset"))
+            .args(["python", "--version", &version()])
+            .arg(script)
+            .env("TUNNEL_PASSWORD", password)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { process, port: line.trim().parse().unwrap() }
+    }
+}
+
+impl Drop for SshServer {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
 }
 
 /// One whose tokens live for 8 seconds, and which speaks German.
