@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use jiff::Timestamp;
 
-use super::tree::{self, Place, Seen};
 use super::given;
+use super::tree::{self, Place, Seen};
 use crate::cli::Shared;
 use crate::model::datasource::DatasourceName;
 use crate::model::instance::{Instance, Version};
@@ -53,7 +53,8 @@ pub(super) async fn status(settings: &Settings) -> anyhow::Result<ClusterStatus>
 
 async fn of_cluster(settings: &Settings, cluster: &Cluster) -> anyhow::Result<ClusterStatus> {
     let asked = async {
-        tokio::try_join!(cluster.instances(), cluster.leader(), cluster.datasource_statuses()).map_err(|error| tree::failed(&error))
+        tokio::try_join!(cluster.instances(), cluster.leader(), cluster.datasource_statuses())
+            .map_err(|error| tree::failed(&error))
     };
     let (seen, (instances, leader, statuses)) = tokio::try_join!(Seen::of(cluster), asked)?;
     let (_, resolution) = seen.resolve(settings);
@@ -96,7 +97,8 @@ pub(super) async fn of_agent(settings: &Settings) -> anyhow::Result<ClusterStatu
     let url = format!("http://{}/status", reachable(settings.http));
     let unreached = || Advice {
         message: format!("failed to ask the agent at {url}"),
-        hint: "with a folder as its source, only the running agent knows: start `setkeeper run`, or correct http.listen".to_owned(),
+        hint: "with a folder as its source, only the running agent knows: start `setkeeper run`, or correct http.listen"
+            .to_owned(),
     };
     // Loopback: a proxy of the environment has no business there.
     let client = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().with_context(unreached)?;

@@ -97,9 +97,10 @@ pub fn sources(render: &Render) -> Result<Sources, Vec<Problem>> {
         Some(Source { origin: Origin::new(path.to_string_lossy()), text: text.into() })
     };
     let base = render.superset_config.base.as_deref().and_then(&mut read);
-    let templates = render.templates.iter().filter_map(|template| {
-        Some((read(&template.source)?, Target { path: template.path.clone(), mode: template.mode }))
-    });
+    let templates = render
+        .templates
+        .iter()
+        .filter_map(|template| Some((read(&template.source)?, Target { path: template.path.clone(), mode: template.mode })));
     let sources = Sources { base, templates: templates.collect() };
     if problems.is_empty() { Ok(sources) } else { Err(problems) }
 }

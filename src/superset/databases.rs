@@ -107,7 +107,8 @@ impl Client {
     /// Has Superset connect as it would with this connection, and changes nothing.
     pub async fn test(&self, request: &Request) -> Result<(), CallError> {
         // Every other field is refused here.
-        let known = ["database_name", "extra", "impersonate_user", "masked_encrypted_extra", "server_cert", "sqlalchemy_uri", TUNNEL];
+        let known =
+            ["database_name", "extra", "impersonate_user", "masked_encrypted_extra", "server_cert", "sqlalchemy_uri", TUNNEL];
         let request = request.only(&known);
         let (body, scrub, path) = (request.body(), Scrub::new(&request.secrets), format!("{DATABASES}test_connection/"));
         self.call(Call { body: Some(&body), scrub: &scrub, ..self.write(Method::POST, &path) }).await.map(drop)

@@ -157,11 +157,9 @@ impl Cluster {
     pub async fn read_all(&self, paths: &[String]) -> Result<Vec<Option<Stored>>, Error> {
         let stored = |found: read::Found| match found.node.content {
             Content::Bytes(bytes) => Ok(Stored { bytes: bytes.to_vec(), version: found.version }),
-            Content::Unreadable(_) => Err(Error::Request {
-                verb: "read",
-                path: found.node.origin.as_str().to_owned(),
-                source: zk::Error::NoAuth,
-            }),
+            Content::Unreadable(_) => {
+                Err(Error::Request { verb: "read", path: found.node.origin.as_str().to_owned(), source: zk::Error::NoAuth })
+            }
         };
         let found = read::nodes(&self.session, paths).await?.found;
         found.into_iter().map(|found| found.map(stored).transpose()).collect()

@@ -55,14 +55,7 @@ fn place<'n>(settings: &Settings, seen: &Seen, name: &'n str) -> Option<&'n str>
 }
 
 /// Refuses what would be wrong there: by itself, or beside another datasource of the same `database_name`.
-fn check(
-    settings: &Settings,
-    seen: &Seen,
-    root: &str,
-    child: Option<&str>,
-    name: &str,
-    after: &Arc<[u8]>,
-) -> anyhow::Result<()> {
+fn check(settings: &Settings, seen: &Seen, root: &str, child: Option<&str>, name: &str, after: &Arc<[u8]>) -> anyhow::Result<()> {
     let datasources = change::with(&seen.snapshot.datasources, root, child, Some(after));
     let snapshot = Snapshot { datasources, ..seen.snapshot.clone() };
     let (_, resolution) = tree::resolve(settings, &seen.key, &snapshot);
@@ -80,10 +73,8 @@ fn check(
 
 fn stem(file: &Path) -> anyhow::Result<String> {
     let stem = file.file_stem().and_then(|stem| stem.to_str()).filter(|_| file.as_os_str() != STDIN);
-    stem.map(ToOwned::to_owned).with_context(|| Advice {
-        message: "the datasource has no name".to_owned(),
-        hint: "give one with --name".to_owned(),
-    })
+    stem.map(ToOwned::to_owned)
+        .with_context(|| Advice { message: "the datasource has no name".to_owned(), hint: "give one with --name".to_owned() })
 }
 
 fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
