@@ -87,7 +87,8 @@ impl Cluster {
     }
 
     /// The same through a session that others use too.
-    pub(super) fn within(session: Session) -> Self {
+    pub(super) fn within(mut session: Session) -> Self {
+        session.limit = session.limit.min(LIMIT);
         Self { session }
     }
 
@@ -151,6 +152,18 @@ impl Cluster {
     pub async fn read(&self, path: &str) -> Result<Option<Stored>, Error> {
         let found = self.session.get(path).await?;
         Ok(found.map(|(bytes, stat)| Stored { bytes, version: stat.version }))
+    }
+
+    /// Many nodes' contents, in the order of their paths; `None` where one does not exist.
+    pub async fn read_all(&self, paths: &[String]) -> Result<Vec<Option<Stored>>, Error> {
+        let stored = |found: read::Found| match found.node.content {
+            Content::Bytes(bytes) => Ok(Stored { bytes: bytes.to_vec(), version: found.version }),
+            Content::Unreadable(_) => {
+                Err(Error::Request { verb: "read", path: found.node.origin.as_str().to_owned(), source: zk::Error::NoAuth })
+            }
+        };
+        let found = read::nodes(&self.session, paths).await?.found;
+        found.into_iter().map(|found| found.map(stored).transpose()).collect()
     }
 
     /// Writes one node, creating it and its parents where `expect` allows.
