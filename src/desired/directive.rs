@@ -12,7 +12,7 @@ use super::times;
 use super::yaml::{Entry, Item, What};
 use crate::model::problem::nearest;
 use crate::model::secret::SecretText;
-use crate::model::value::{Directive, DottedName, Key, Mapping, Value, is_attribute};
+use crate::model::value::{Directive, DottedName, Key, Mapping, Object, Value, is_attribute};
 
 const KNOWN: [&str; 14] = [
     "$class",
@@ -108,7 +108,8 @@ impl Reader<'_, '_> {
             let edit = self.patch(item, &Field::Key(field, &key), false);
             edit.map(|edit| (key, Patch { line, edit }))
         });
-        all(edits)
+        // By key, as they merge, and without the room that a map keeps for more.
+        all::<_, BTreeMap<_, _>>(edits).map(|edits| edits.into_iter().collect())
     }
 
     fn mapping(&mut self, entries: Vec<Entry>, field: &Field<'_>) -> Option<Mapping> {
@@ -216,7 +217,7 @@ impl Reader<'_, '_> {
     fn crontab(&mut self, line: u64, item: Item, field: &Field<'_>) -> Option<Directive> {
         let text = self.text(line, item, field, "a crontab line like \"0 3 * * *\"")?;
         match times::crontab(&text) {
-            Ok(fields) => Some(Directive::Crontab(fields)),
+            Ok(fields) => Some(Directive::Crontab(fields.into())),
             Err(expected) => self.none(line, field, expected),
         }
     }
@@ -272,7 +273,7 @@ impl Reader<'_, '_> {
             whole &= read.is_some();
         }
         match class {
-            Some(class) => whole.then_some(Directive::Object { class, args, kwargs }),
+            Some(class) => whole.then(|| Directive::Object(Object { class, args, kwargs }.into())),
             None if whole => self.none(line, field, "expected `class`, the dotted name of what is to be called"),
             None => None,
         }

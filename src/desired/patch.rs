@@ -3,8 +3,6 @@
 //! A mapping merges deeply, everything else replaces. `$unset` takes back, `$replace` replaces a mapping. `$merge` says "over
 //! what the base set": merging into it, or it into a mapping, keeps that meaning, so that fragments merge alike in any grouping.
 
-use std::collections::BTreeMap;
-
 use crate::model::value::{Directive, Key, Mapping, Value};
 
 /// What a fragment says of one key.
@@ -29,8 +27,8 @@ pub enum Edit {
     OverBase(Patches),
 }
 
-/// Patches by key.
-pub type Patches = BTreeMap<Key, Patch>;
+/// Patches, sorted by key.
+pub type Patches = Box<[(Key, Patch)]>;
 
 impl Edit {
     /// Makes this edit to `value`.

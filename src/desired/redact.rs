@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::config::Config;
 use crate::model::secret::{REDACTED, SecretText, is_secret_name};
 use crate::model::uri::shown_query;
-use crate::model::value::{Directive, Key, Mapping, Value};
+use crate::model::value::{Directive, Key, Mapping, Object, Value};
 
 /// A config as it may be shown.
 #[must_use]
@@ -51,8 +51,9 @@ fn shown(plain: &Value) -> Value {
             Directive::Tuple(items) => Directive::Tuple(list(items)),
             Directive::Set(items) => Directive::Set(list(items)),
             Directive::Class(attributes) => Directive::Class(named(attributes)),
-            Directive::Object { class, args, kwargs } => {
-                Directive::Object { class: class.clone(), args: list(args), kwargs: named(kwargs) }
+            Directive::Object(object) => {
+                let Object { class, args, kwargs } = &**object;
+                Directive::Object(Object { class: class.clone(), args: list(args), kwargs: named(kwargs) }.into())
             }
             Directive::Merge(inner) => Directive::Merge(mapping(inner)),
             Directive::Python(plain) => Directive::Python(text(plain).into_owned()),

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Map, Value as Json, json};
 
-use crate::model::value::{Directive, Key, Value};
+use crate::model::value::{Directive, Key, Object, Value};
 
 /// A value as JSON. What JSON has no words for (numbers beyond 64 bits, infinities, keys that are no text) becomes text.
 #[must_use]
@@ -66,7 +66,8 @@ fn written(directive: &Directive) -> (&'static str, Value) {
         Directive::Merge(mapping) => ("$merge", Value::Map(mapping.clone())),
         Directive::Secret(secret) => ("$secret", text(secret.expose())),
         Directive::Python(code) => ("$python", text(code)),
-        Directive::Object { class, args, kwargs } => {
+        Directive::Object(object) => {
+            let Object { class, args, kwargs } = &**object;
             let mut parts = vec![(Key::from("class"), text(class.as_str()))];
             if !args.is_empty() {
                 parts.push((Key::from("args"), Value::List(args.clone())));

@@ -45,7 +45,8 @@ pub enum Value {
     Directive(Directive),
 }
 
-/// What a one-key mapping whose key begins with `$` means.
+/// What a one-key mapping whose key begins with `$` means. Rare and large ones are boxed: every value of a tree is as large as
+/// the largest of these.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Directive {
     /// `{$env: NAME}`: an environment variable, read where the value is used.
@@ -59,18 +60,11 @@ pub enum Directive {
     /// `{$set: […]}`
     Set(Vec<Value>),
     /// `{$crontab: "m h dom mon dow"}`: the five fields.
-    Crontab([String; 5]),
+    Crontab(Box<[String; 5]>),
     /// `{$class: {…}}`: a class with those attributes.
     Class(BTreeMap<String, Value>),
     /// `{$object: {class, args, kwargs}}`: an imported class, called.
-    Object {
-        /// The dotted name to import and call.
-        class: DottedName,
-        /// Positional arguments.
-        args: Vec<Value>,
-        /// Keyword arguments.
-        kwargs: BTreeMap<String, Value>,
-    },
+    Object(Box<Object>),
     /// `{$ref: dotted.name}`: an imported object.
     Ref(DottedName),
     /// `{$merge: {…}}`: merged, as Superset loads, over what the base set.
@@ -79,6 +73,17 @@ pub enum Directive {
     Secret(SecretText),
     /// `{$python: "expression"}`: raw Python.
     Python(String),
+}
+
+/// An object to be made as Superset loads.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// The dotted name to import and call.
+    pub class: DottedName,
+    /// Positional arguments.
+    pub args: Vec<Value>,
+    /// Keyword arguments.
+    pub kwargs: BTreeMap<String, Value>,
 }
 
 /// A dotted Python name of two parts or more (`cachelib.redis.RedisCache`): identifiers only, so that it can stand in code.

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use crate::model::value::{Directive, Key, Mapping, Value};
+use crate::model::value::{Directive, Key, Mapping, Object, Value};
 
 /// How wide a line may be before a collection goes over several.
 const WIDTH: usize = 100;
@@ -206,7 +206,8 @@ impl Writer<'_> {
                 let items = attributes.iter().map(|(name, value)| (format!("{}: ", string(name)), value)).collect();
                 group("type(\"Config\", (), {", items, "})")
             }
-            Directive::Object { class, args, kwargs } => {
+            Directive::Object(object) => {
+                let Object { class, args, kwargs } = &**object;
                 self.needs = self.needs.and(Needs::IMPORT);
                 let (module, name) = class.split();
                 let mut items = each(args);
@@ -339,7 +340,7 @@ mod tests {
             (Directive::Class([("a".to_owned(), Value::Int(1))].into()), "type(\"Config\", (), {\"a\": 1})", Needs::default()),
             (Directive::Ref(name.clone()), "_setkeeper_import(\"cachelib.redis\", \"RedisCache\")", Needs::IMPORT),
             (
-                Directive::Object { class: name, args: one(), kwargs: [("host".to_owned(), Value::Null)].into() },
+                Directive::Object(Object { class: name, args: one(), kwargs: [("host".to_owned(), Value::Null)].into() }.into()),
                 "_setkeeper_import(\"cachelib.redis\", \"RedisCache\")(1, host=None)",
                 Needs::IMPORT,
             ),
@@ -349,7 +350,7 @@ mod tests {
         ] {
             assert_eq!(expression(&Value::Directive(directive)), (expected.to_owned(), needs));
         }
-        let crontab = Directive::Crontab(["0", "3", "*", "*", "mon"].map(str::to_owned));
+        let crontab = Directive::Crontab(["0", "3", "*", "*", "mon"].map(str::to_owned).into());
         let expected = "_setkeeper_crontab(minute=\"0\", hour=\"3\", day_of_week=\"mon\")";
         assert_eq!(expression(&Value::Directive(crontab)), (expected.to_owned(), Needs::CRONTAB));
     }

@@ -35,8 +35,11 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::report::{Load, Part, Report};
 
+/// Measures one part.
+type Measure = fn(&Runtime) -> Part;
+
 /// The parts, each with the letter that it has in the list of targets.
-const PARTS: &[(&str, fn(&Runtime) -> Part)] = &[
+const PARTS: &[(&str, Measure)] = &[
     ("a", latency::measure),
     ("b", rest::memory),
     ("c", push::measure),
@@ -70,7 +73,7 @@ fn main() -> ExitCode {
 }
 
 /// Measures one part; one that fails is reported as such, and the others go on.
-fn measure_one(runtime: &Runtime, letter: &str, measure: fn(&Runtime) -> Part, report: &mut Report) {
+fn measure_one(runtime: &Runtime, letter: &str, measure: Measure, report: &mut Report) {
     eprintln!("… part {letter}");
     let (began, before) = (Instant::now(), Load::now());
     match catch_unwind(AssertUnwindSafe(|| measure(runtime))) {

@@ -12,6 +12,7 @@ use super::figures::Figure;
 use super::process::{PATIENCE, Process};
 use super::report::{Part, Target};
 use super::services::{Postgres, Superset};
+use super::support::agent::client;
 use super::support::server::Server;
 use super::tree::{self, Shape};
 
@@ -105,7 +106,7 @@ fn rate(superset: &Superset, from: usize, began: Instant) -> f64 {
 /// The agent's run. Leaves nothing behind.
 fn agent(runtime: &Runtime, superset: &Superset, postgres: &Postgres) -> Pushed {
     let server = runtime.block_on(Server::start());
-    let client = runtime.block_on(tree::client(&server.connect()));
+    let client = runtime.block_on(client(&server.connect()));
     tree::plant(runtime, &client, ROOT, Shape::One, 0);
     let settings = json!({
         "superset": {"url": superset.url(), "username": "admin", "password": "admin"},
@@ -144,7 +145,9 @@ async fn count_in_sync(client: &zk::Client) -> usize {
     let folder = format!("{ROOT}/status/datasources");
     let names = client.list_children(&folder).await.unwrap_or_default();
     let mut statuses = client.new_multi_reader();
-    names.iter().for_each(|name| statuses.add_get_data(&format!("{folder}/{name}")).unwrap());
+    for name in names {
+        statuses.add_get_data(&format!("{folder}/{name}")).unwrap();
+    }
     let is_in_sync = |status: &zk::MultiReadResult| match status {
         zk::MultiReadResult::Data { data, .. } => String::from_utf8_lossy(data).contains("in_sync"),
         _ => false,
