@@ -22,6 +22,9 @@ const COUNT: usize = 1_000;
 /// How many calls run at once: the agent's default.
 const CONCURRENCY: usize = 4;
 
+/// How many connections are created and deleted first, one after the other.
+const WARMING: usize = 20;
+
 /// How often the agent compares Superset with the tree here.
 const RESYNC: Duration = Duration::from_secs(10);
 
@@ -44,6 +47,7 @@ struct Pushed {
 pub fn measure(runtime: &Runtime) -> Part {
     let postgres = Postgres::start();
     let superset = Superset::start(runtime, &postgres);
+    warm_up(runtime, &superset, &postgres);
     let before = bare(runtime, &superset, &postgres, "before");
     let pushed = agent(runtime, &superset, &postgres);
     let after = bare(runtime, &superset, &postgres, "after");
@@ -85,6 +89,15 @@ pub fn measure(runtime: &Runtime) -> Part {
             ),
         ],
     }
+}
+
+/// The first connections of a Superset create the permissions that all share, which two at once refuse each other.
+fn warm_up(runtime: &Runtime, superset: &Superset, postgres: &Postgres) {
+    runtime.block_on(async {
+        let api = Api::login(&superset.url()).await;
+        api.create((0..WARMING).map(|n| format!("warm-{n}")).collect(), &postgres.uri(), 1).await;
+        api.delete_all(1).await;
+    });
 }
 
 /// The bare loop's rate. Leaves nothing behind.
