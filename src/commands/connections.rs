@@ -109,7 +109,7 @@ fn say_what_stays(plan: &Plan, unresolved: &BTreeMap<DatasourceName, Fault>) {
                 output::say(&format!("{name} stays as it is: Superset has another connection of that name (id {id})"));
             }
             Settled::Orphaned { id, why, .. } => {
-                output::say(&format!("{name} (id {id}) is no longer in the tree and stays: {why}"))
+                output::say(&format!("{name} (id {id}) is no longer in the tree and stays: {why}"));
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! In go changed nodes; out comes a [`Config`] that shares everything unchanged with the one before. Each setting remembers
 //! which fragments speak of it, in byte order of their names and the base fragment first, and is merged again only when one of
-//! these changed (law 12). An erroneous fragment counts for nothing, and [`Fragments::held`] says so.
+//! these changed (law 12). An erroneous fragment counts for nothing, and [`Fragments::config`] says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -136,18 +136,15 @@ impl Fragments {
         }
         let mut settings = self.config.settings.clone();
         for setting in touched {
-            match self.merged(&setting) {
-                Some(value) => {
-                    if settings.get(&setting).is_none_or(|old| *old.value() != value) {
-                        settings.insert(setting, value.into());
-                    }
-                }
-                None => {
-                    settings.remove(&setting);
-                    if self.speakers.get(&setting).is_some_and(Vec::is_empty) {
-                        self.speakers.remove(&setting);
-                    }
-                }
+            if self.speakers.get(&setting).is_some_and(Vec::is_empty) {
+                self.speakers.remove(&setting);
+            }
+            let Some(value) = self.merged(&setting) else {
+                settings.remove(&setting);
+                continue;
+            };
+            if settings.get(&setting).is_none_or(|old| *old.value() != value) {
+                settings.insert(setting, value.into());
             }
         }
         self.config = Arc::new(Config { settings });

@@ -121,14 +121,14 @@ impl Fields {
         self.put("is_managed_externally", json!(true), false);
 
         let (mut extra, has_secret) = self.take_mapping("extra")?;
-        connect_timeout::add(&datasource.uri, &mut extra);
+        let (mut encrypted, _) = self.take_mapping("masked_encrypted_extra")?;
+        collect_texts(&encrypted, secrets);
+        connect_timeout::add(&datasource.uri, &mut extra, &mut encrypted);
+
         let mark = Mark { name: datasource.name.as_str().to_owned(), digest: digest.to_owned() };
         extra.insert(MARK.to_owned(), mark.json());
         self.put("extra", json!(Json::Object(extra).to_string()), has_secret);
-
-        let (encrypted, _) = self.take_mapping("masked_encrypted_extra")?;
-        collect_texts(&encrypted, secrets);
-        // Superset refuses an empty object here in some versions; null is what it means.
+        // An empty object says nothing, and Superset refuses it in some versions.
         let text = if encrypted.is_empty() { Json::Null } else { json!(Json::Object(encrypted).to_string()) };
         let has_secret = !text.is_null();
         self.put("masked_encrypted_extra", text, has_secret);

@@ -267,8 +267,10 @@ fn timedelta(microseconds: i64) -> String {
 
 fn crontab(fields: &[String; 5]) -> String {
     let names = ["minute", "hour", "day_of_month", "month_of_year", "day_of_week"];
-    let named: Vec<_> = names.iter().zip(fields).map(|(name, field)| format!("{name}={}", string(field))).collect();
-    format!("_setkeeper_crontab({})", named.join(", "))
+    // Celery's own default for each is "*".
+    let given = names.iter().zip(fields).filter(|(_, field)| *field != "*");
+    let arguments: Vec<_> = given.map(|(name, field)| format!("{name}={}", string(field))).collect();
+    format!("_setkeeper_crontab({})", arguments.join(", "))
 }
 
 /// Raw Python in brackets, so that it stays one expression; a comment in it must not swallow the closing one.
@@ -348,8 +350,7 @@ mod tests {
             assert_eq!(expression(&Value::Directive(directive)), (expected.to_owned(), needs));
         }
         let crontab = Directive::Crontab(["0", "3", "*", "*", "mon"].map(str::to_owned));
-        let expected =
-            "_setkeeper_crontab(minute=\"0\", hour=\"3\", day_of_month=\"*\", month_of_year=\"*\", day_of_week=\"mon\")";
+        let expected = "_setkeeper_crontab(minute=\"0\", hour=\"3\", day_of_week=\"mon\")";
         assert_eq!(expression(&Value::Directive(crontab)), (expected.to_owned(), Needs::CRONTAB));
     }
 
@@ -371,10 +372,8 @@ mod tests {
 
     #[test]
     fn depth_costs_no_more_than_size() {
-        let deep = (0..200).fold(words(200), |value, _| Value::List(vec![value]));
-        fn words(count: usize) -> Value {
-            Value::List((0..count).map(|number| Value::Str(format!("word-{number}"))).collect())
-        }
+        let words = Value::List((0..200).map(|number| Value::Str(format!("word-{number}"))).collect());
+        let deep = (0..200).fold(words, |value, _| Value::List(vec![value]));
         assert!(text(&deep).len() > 200);
     }
 }

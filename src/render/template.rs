@@ -172,7 +172,7 @@ mod tests {
                 "APP_NAME;FLAGS;FROM_ENV;LANGS;LIFE;NESTED;ROW_LIMIT;SECRET_KEY;",
             ),
             ("{{ config.MISSING is defined }} {{ config.MISSING | default('x') }}", "False x"),
-            ("{{ config.LANGS | tojson }}", "[\"en\",\"de\"]"),
+            ("{{ config.LANGS | tojson }}", "[\"en\", \"de\"]"),
         ] {
             assert_eq!(rendered(text).as_deref(), Ok(expected), "{text}");
         }
