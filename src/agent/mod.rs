@@ -316,7 +316,10 @@ impl<'a> Wiring<'a> {
         let seen = SourceSeen::Directory { status: status.subscribe() };
         self.standing.send_replace(Standing::Leader { until: Instant::now() + FOR_EVER, term: 1 });
         let (layout, tree, cancel) = (self.settings.layout.clone(), self.tree.clone(), cancel.clone());
+        // Held for as long as the source runs: a standing without a writer would end the loops that follow it.
+        let standing = self.standing.clone();
         parts.spawn(async move {
+            let _standing = standing;
             let ended = directory::run(&path, &layout, key, tree, status, cancel).await;
             ("source", ended.map_err(anyhow::Error::from))
         });

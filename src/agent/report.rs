@@ -14,7 +14,7 @@ use crate::http::Report;
 use crate::metrics;
 use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen};
 use crate::model::problem::Problem;
-use crate::model::status::ClusterStatus;
+use crate::model::status::{ClusterStatus, Rollout};
 use crate::reconcile::config::Outcome;
 use crate::reconcile::connections::Statuses;
 use crate::reconcile::resolve::Resolved;
@@ -133,7 +133,7 @@ impl Reporter {
             leader,
             datasources,
             problems: self.inputs.problems(),
-            ..ClusterStatus::default()
+            rollout: self.inputs.rollout(),
         }
     }
 
@@ -202,6 +202,11 @@ impl Inputs {
             error,
             ..before
         }
+    }
+
+    /// The rollout record as the tree holds it.
+    fn rollout(&self) -> Rollout {
+        self.resolved.borrow().as_ref().map(|resolved| resolved.resolution.rollout.clone()).unwrap_or_default()
     }
 
     fn problems(&self) -> Vec<Problem> {
