@@ -97,8 +97,10 @@ fn validate(settings: &Settings, seen: &Seen, wanted: &Snapshot) -> anyhow::Resu
 fn changes(root: &str, seen: &Branch, wanted: &Branch) -> Vec<Change> {
     let names: BTreeSet<&Arc<str>> =
         seen.children.keys().filter(|name| !name.contains('/')).chain(wanted.children.keys()).collect();
-    let mut changes: Vec<_> = names.into_iter().filter_map(|name| differs(root, seen, wanted, Some(name))).collect();
-    changes.extend(differs(root, seen, wanted, None));
+    // The branch's own node first: its children could not be made before it.
+    let own = differs(root, seen, wanted, None);
+    let changes: Vec<_> =
+        own.into_iter().chain(names.into_iter().filter_map(|name| differs(root, seen, wanted, Some(name)))).collect();
     // A node goes only after those below it, which nothing reads.
     let doomed = changes.iter().filter(|change| change.after.is_none()).map(|change| format!("{}/", change.path));
     let doomed: Vec<_> = doomed.collect();

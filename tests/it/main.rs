@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cli;
+mod cli_agent;
+mod cli_tree;
 mod literals;
 mod pushes;
 mod rendered;
