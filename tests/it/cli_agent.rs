@@ -73,8 +73,8 @@ fn without_an_agent_a_folder_says_nothing_of_its_status() {
 fn the_agent_is_asked_and_a_tree_that_lost_too_much_goes_on_once_confirmed() {
     let agent = Agent::start();
     let status = agent.status_where("in sync", |status| state(status) == "in_sync");
-    let states: Vec<_> = status["datasources"].as_array().unwrap().iter().map(|status| status["state"].clone()).collect();
-    assert_eq!(states, ["pending"; 4]);
+    let fares: Vec<_> = status["datasources"].as_array().unwrap().iter().map(|status| status["state"].clone()).collect();
+    assert_eq!(fares, ["pending"; 4]);
     let list = agent.run.output(&["datasource", "list"]);
     assert!(String::from_utf8_lossy(&list.stdout).starts_with("DATASOURCE  STATE    DATABASE"), "{list:?}");
     let nothing = agent.run.shown(&["rollout", "confirm"]);

@@ -164,8 +164,8 @@ fn an_export_is_private_complete_and_never_over_foreign_files() {
         assert_eq!(mode(&path(folder)), 0o700, "{folder}");
     }
     for (name, expected) in [("config.yaml", BASE), ("config/20-over.yaml", OVER), ("datasources/sales.yaml", SALES)] {
-        let made = path("made").join(name);
-        assert_eq!((fs::read_to_string(&made).unwrap(), mode(&made)), (expected.to_owned(), 0o600), "{name}");
+        let file = path("made").join(name);
+        assert_eq!((fs::read_to_string(&file).unwrap(), mode(&file)), (expected.to_owned(), 0o600), "{name}");
     }
     // Exported again, what is gone goes; a file that is nobody's node stays.
     fs::remove_file(path("tree/datasources/old.yaml")).unwrap();

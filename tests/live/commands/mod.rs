@@ -3,6 +3,7 @@
 mod datasources;
 mod edits;
 mod looks;
+mod pushes;
 mod trees;
 
 use std::fs;
