@@ -115,10 +115,15 @@ pub fn reload(outcome: ReloadOutcome) {
 }
 
 /// Counts the datasources by state; states that none is in show as 0.
-pub fn datasources<'a>(all: impl IntoIterator<Item = &'a DatasourceStatus> + Clone) {
-    for (state, label) in STATES {
-        let count = all.clone().into_iter().filter(|one| one.state == state).count();
-        gauge!(DATASOURCES, "state" => label).set(u32::try_from(count).unwrap_or(u32::MAX));
+pub fn datasources<'a>(all: impl IntoIterator<Item = &'a DatasourceStatus>) {
+    let mut counts = [0_u32; STATES.len()];
+    for one in all {
+        for ((state, _), count) in STATES.iter().zip(&mut counts) {
+            *count += u32::from(one.state == *state);
+        }
+    }
+    for ((_, label), count) in STATES.iter().zip(counts) {
+        gauge!(DATASOURCES, "state" => *label).set(count);
     }
 }
 
@@ -198,8 +203,8 @@ mod tests {
     fn every_metric_of_the_contract_is_there_with_words() {
         let text = rendered(|| {
             zookeeper_connected(true);
-            zookeeper_seen();
-            watches_rearmed();
+            zookeeper_seen(SystemTime::now());
+            watches_rearmed(1);
             leader(Role::Leader);
             applied(true);
             reload(ReloadOutcome::Succeeded);

@@ -2,10 +2,12 @@
 //!
 //! In: values, tables and errors. Out: text without colour. A reader that went away (`| head`) is no error.
 
+use std::error::Error;
 use std::io::{self, Write};
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::model::problem::Problem;
@@ -34,19 +36,47 @@ pub struct Advice {
 
 /// Problems that keep a command from going on.
 #[derive(Debug, thiserror::Error)]
-#[error("the {subject} {}", has(.problems.len()))]
+#[error("{} in the {subject}", count(.problems.len()))]
 pub struct Problems {
-    /// What has them: "settings".
+    /// What has them: "settings", "tree".
     pub subject: &'static str,
     /// Each of them.
     pub problems: Vec<Problem>,
 }
 
-fn has(count: usize) -> String {
+fn count(count: usize) -> String {
     match count {
-        1 => "have a problem".to_owned(),
-        _ => format!("have {count} problems"),
+        1 => "a problem".to_owned(),
+        _ => format!("{count} problems"),
     }
+}
+
+/// An error with its causes, and what to do about it where that is known.
+pub fn advised(error: &(dyn Error + 'static), hint: Option<String>) -> anyhow::Error {
+    let (mut causes, mut next) = (Vec::new(), error.source());
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    let innermost = causes.pop().map(anyhow::Error::msg);
+    let cause = causes.into_iter().rev().fold(innermost, |below, cause| below.map(|below| below.context(cause)));
+    let message = error.to_string();
+    match (cause, hint) {
+        (Some(cause), Some(hint)) => cause.context(Advice { message, hint }),
+        (Some(cause), None) => cause.context(message),
+        (None, Some(hint)) => Advice { message, hint }.into(),
+        (None, None) => anyhow::Error::msg(message),
+    }
+}
+
+/// A bar for work that takes long, where a terminal looks on; nothing elsewhere.
+#[must_use]
+pub fn progress(what: &'static str, length: usize) -> ProgressBar {
+    let bar = ProgressBar::new(u64::try_from(length).unwrap_or(u64::MAX)).with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {eta}") {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// Prints `value` on stdout; `table` says it to people.
@@ -68,9 +98,12 @@ pub fn write(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Says `text` to the person at the terminal.
+/// Says `text`, if it is any, to the person at the terminal.
 pub fn say(text: &str) {
     let text = text.trim_end();
+    if text.is_empty() {
+        return;
+    }
     // Nobody is left to tell where stderr is closed.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
@@ -140,11 +173,20 @@ mod tests {
     }
 
     #[test]
+    fn advice_keeps_the_causes_of_an_error() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("failed to open a")]
+        struct Outer(#[source] io::Error);
+        let shown = failure(&advised(&Outer(io::ErrorKind::NotFound.into()), Some("make one".to_owned())));
+        assert_eq!(shown, "error: failed to open a\n  entity not found\n\nhint: make one\n");
+    }
+
+    #[test]
     fn problems_are_shown_with_their_hints() {
         let problem =
             Problem::error(&Origin::new("a.yaml"), "unknown key").line(3).field("clustr").hint("did you mean `cluster`?");
         let shown = failure(&Problems { subject: "settings", problems: vec![problem] }.into());
-        let expected = "error: the settings have a problem\n  a.yaml:3: clustr: unknown key\n    hint: did you mean `cluster`?\n";
+        let expected = "error: a problem in the settings\n  a.yaml:3: clustr: unknown key\n    hint: did you mean `cluster`?\n";
         assert_eq!(shown, expected);
     }
 }

@@ -14,7 +14,7 @@ use crate::model::problem::Problem;
 use crate::model::status::DatasourceState;
 use crate::plan::connections::{Server, Step, Wanted};
 use crate::plan::files::{FileSeen, FileStep, FileWanted};
-use crate::render::Sources;
+use crate::render::renderer::Sources;
 
 /// What went wrong outside.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 /// Every room, from the one that imports nothing to the one that imports all.
 const ORDER: &[&str] = &[
     "model",
+    "metrics",
     "settings",
     "desired",
     "render",
     "plan",
+    "files",
     "secrets",
     "zookeeper",
     "directory",
     "superset",
-    "files",
     "world",
     "live",
     "reconcile",

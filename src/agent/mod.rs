@@ -44,7 +44,7 @@ use crate::reconcile::connections::{self, ConnectionsLoop, Statuses};
 use crate::reconcile::health::HealthLoop;
 use crate::reconcile::ledger::Rules;
 use crate::reconcile::resolve::{ResolveLoop, Resolved};
-use crate::render::Renderer;
+use crate::render::renderer::{Renderer, Target};
 use crate::secrets::{self, Secrets};
 use crate::settings::{self, Settings, Source};
 use crate::superset::client::Client;
@@ -241,7 +241,7 @@ impl<'a> Wiring<'a> {
         };
         Ok(ConfigLoop {
             host: machine,
-            renderer: Renderer::new(file.path.clone(), file.mode, self.settings.instance.labels.clone()),
+            renderer: Renderer::new(Target { path: file.path.clone(), mode: file.mode }, self.settings.instance.labels.clone()),
             resync: self.settings.datasources.resync,
             resolved: self.resolved.subscribe(),
             outcome: self.outcome.clone(),

@@ -58,6 +58,12 @@ impl Config {
     }
 }
 
+impl<N: Into<Arc<str>>> FromIterator<(N, Value)> for Config {
+    fn from_iter<I: IntoIterator<Item = (N, Value)>>(settings: I) -> Self {
+        Self { settings: settings.into_iter().map(|(name, value)| (name.into(), Setting::from(value))).collect() }
+    }
+}
+
 /// What one node came to.
 #[derive(Debug)]
 struct Kept {

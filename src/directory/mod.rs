@@ -18,21 +18,23 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::files::hints::{Hints, Watched};
+use crate::files::stage::{self, Wanted};
 use crate::files::{FilesError, off_thread};
 use crate::model::digest::DigestKey;
 use crate::model::snapshot::{Snapshot, Tree};
 use crate::settings::Layout;
-use read::Reader;
+use read::{COMPLETE, Reader};
 pub use scan::ScanError;
 
-/// How long no further hint must come before the tree is read.
-const SETTLE: Duration = Duration::from_millis(50);
-/// How long a steady stream of hints can put the reading off.
-const SETTLE_AT_MOST: Duration = Duration::from_secs(1);
+/// How long a steady stream of changes can put a new tree off.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// How often everything is looked at without a hint.
 const RESYNC: Duration = Duration::from_secs(30);
-/// How often it is looked at while the folder is missing, files are changing, or the kernel gives no hints.
+/// How often it is looked at while the folder is missing or the kernel gives no hints.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// The file beside the branches that holds the rollout record, as the znode of that name does.
+pub const ROLLOUT: &str = "rollout.json";
 
 /// Why the directory source cannot start, or failed to read.
 #[derive(Debug, thiserror::Error)]
@@ -97,10 +99,17 @@ fn within(key: &'static str, value: Option<&str>) -> Result<PathBuf, DirectoryEr
 pub async fn read(path: &Path, layout: &Layout) -> Result<Snapshot, DirectoryError> {
     let mut reader = Reader::new(Roots::new(path, layout)?);
     off_thread(move || {
-        reader.read()?;
+        reader.read(true)?;
         Ok(reader.snapshot().clone())
     })
     .await
+}
+
+/// Notes that a person confirmed the tree of this digest.
+pub async fn confirm(path: &Path, digest: &str) -> Result<(), DirectoryError> {
+    let bytes = format!("{}\n", serde_json::json!({"confirmed": digest})).into_bytes();
+    stage::install(vec![Wanted { path: path.join(ROLLOUT), bytes, mode: 0o644 }]).await?;
+    Ok(())
 }
 
 /// Keeps `outputs` at the newest tree of the folder `path` until `cancel`.
@@ -135,34 +144,39 @@ impl Task {
     }
 
     async fn turn(&mut self) -> Result<(), DirectoryError> {
+        let mut restless_since = None;
         loop {
-            let pass = self.pass().await?;
-            let wait = match pass {
+            let hurry = restless_since.is_some_and(|since: Instant| since.elapsed() > PATIENCE);
+            let pass = self.pass(hurry).await?;
+            if !matches!(pass, Pass::Restless) {
+                restless_since = None;
+            }
+            match pass {
                 // Something may have changed between the reading and the new watches: look once more, now that they stand.
-                Pass::Rewatched => continue,
-                Pass::Doubtful => RETRY,
-                Pass::Whole => RESYNC,
-            };
-            if tokio::time::timeout(wait, self.bell.notified()).await.is_ok() {
-                self.settle().await;
+                Pass::Rewatched => tokio::time::sleep(COMPLETE).await,
+                Pass::Restless => {
+                    restless_since = restless_since.or_else(|| Some(Instant::now()));
+                    tokio::time::sleep(COMPLETE).await;
+                }
+                Pass::Doubtful => self.wait(RETRY).await,
+                Pass::Whole => self.wait(RESYNC).await,
             }
         }
     }
 
-    /// Waits until no hint has come for a moment.
-    async fn settle(&self) {
-        let deadline = tokio::time::Instant::now() + SETTLE_AT_MOST;
-        while tokio::time::Instant::now() < deadline {
-            if tokio::time::timeout(SETTLE, self.bell.notified()).await.is_err() {
-                return;
-            }
+    /// Waits for a hint, and then until no more come for a moment; at most `limit` for the first of them.
+    async fn wait(&self, limit: Duration) {
+        if tokio::time::timeout(limit, self.bell.notified()).await.is_err() {
+            return;
         }
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while tokio::time::Instant::now() < deadline && tokio::time::timeout(COMPLETE, self.bell.notified()).await.is_ok() {}
     }
 
-    async fn pass(&mut self) -> Result<Pass, DirectoryError> {
+    async fn pass(&mut self, hurry: bool) -> Result<Pass, DirectoryError> {
         let mut reader = self.reader.take().unwrap_or_else(|| Reader::new(self.roots.clone()));
         let (reader, outcome, watched) = off_thread(move || {
-            let outcome = reader.read();
+            let outcome = reader.read(hurry);
             let watched = reader.watched();
             Ok::<_, FilesError>((reader, outcome, watched))
         })
@@ -171,20 +185,20 @@ impl Task {
         if rewatched {
             self.hints = Hints::on(watched, Arc::clone(&self.bell));
         }
-        let outcome = outcome.inspect(|steady| self.publish(&reader, *steady));
+        if let Ok(true) = outcome {
+            self.publish(&reader);
+        }
         self.reader = Some(reader);
         self.tell(outcome.as_ref().err());
         Ok(match outcome {
+            Ok(false) => Pass::Restless,
             _ if rewatched => Pass::Rewatched,
             Ok(true) if !self.hints.incomplete() => Pass::Whole,
             _ => Pass::Doubtful,
         })
     }
 
-    fn publish(&self, reader: &Reader, steady: bool) {
-        if !steady {
-            return;
-        }
+    fn publish(&self, reader: &Reader) {
         self.outputs.send_if_modified(|tree| {
             let same = tree.as_ref().is_some_and(|tree| tree.snapshot == *reader.snapshot());
             if !same {
@@ -216,8 +230,10 @@ impl Task {
 enum Pass {
     /// The tree was read, and watches stand on all of it.
     Whole,
-    /// It could not be read, kept changing, or cannot be watched as a whole.
+    /// It could not be read, or cannot be watched as a whole.
     Doubtful,
+    /// It was changing.
+    Restless,
     /// The watches had to be set anew.
     Rewatched,
 }

@@ -3,7 +3,8 @@
 //! In: the listings of both branches, and what is known from the last time. Out: a [`Snapshot`] that shares with the last one
 //! whatever did not change (law 12), its versions counted up where bytes did. Only files that look different are read,
 //! and those so young that a second write within the clock's grain could have left them looking the same.
-//! A tree that changes while it is read is read again; if it will not stand still, nothing new is told yet.
+//! A tree that changes while it is read is read again; while it will not stand still, or a file in it was written only just
+//! now, nothing new is told yet: what looks complete may be the first half of what an editor writes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -15,8 +16,8 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
 
-use super::Roots;
 use super::scan::{Entry, Found, Listing, Look, ScanError, list};
+use super::{ROLLOUT, Roots};
 use crate::files::hints::Watched;
 use crate::model::snapshot::{Branch, Content, Node, Origin, Snapshot};
 
@@ -24,6 +25,8 @@ use crate::model::snapshot::{Branch, Content, Node, Origin, Snapshot};
 const LIMIT: u64 = 1024 * 1024;
 /// How coarse a file system's clock may be.
 const GRAIN: Duration = Duration::from_secs(2);
+/// How long ago a file must have been written to be taken for complete.
+pub(super) const COMPLETE: Duration = Duration::from_millis(50);
 /// How often a tree that changes while it is read is read again at once.
 const TRIES: u32 = 3;
 
@@ -35,11 +38,13 @@ pub(super) struct Reader {
     known: BTreeMap<PathBuf, Look>,
     counter: i64,
     folders: BTreeSet<PathBuf>,
+    /// Whether something new was written only just now.
+    fresh: bool,
 }
 
 impl Reader {
     pub fn new(roots: Roots) -> Self {
-        Self { roots, snapshot: Snapshot::default(), known: BTreeMap::new(), counter: 0, folders: BTreeSet::new() }
+        Self { roots, snapshot: Snapshot::default(), known: BTreeMap::new(), counter: 0, folders: BTreeSet::new(), fresh: false }
     }
 
     /// The tree as last read.
@@ -59,11 +64,15 @@ impl Reader {
         watched
     }
 
-    /// Reads what changed. `false` means that the tree did not stand still and the snapshot is the one before.
-    pub fn read(&mut self) -> Result<bool, ScanError> {
+    /// Reads what changed. `false` means that the tree did not stand still and the snapshot is the one before; `hurry` takes
+    /// it as soon as the files agree with each other, however fresh they are.
+    pub fn read(&mut self, hurry: bool) -> Result<bool, ScanError> {
         for _ in 0..TRIES {
             let before = self.list()?;
             let (next, known) = self.next(&before);
+            if self.fresh && !hurry {
+                return Ok(false);
+            }
             if self.list()? == before {
                 self.snapshot = next;
                 self.known = known;
@@ -85,14 +94,27 @@ impl Reader {
     }
 
     fn next(&mut self, [config, datasources]: &[Listing; 2]) -> (Snapshot, BTreeMap<PathBuf, Look>) {
+        self.fresh = false;
         let mut known = BTreeMap::new();
         let last = self.snapshot.clone();
         let snapshot = Snapshot {
             config: self.branch(config, &last.config, &mut known),
             datasources: self.branch(datasources, &last.datasources, &mut known),
-            rollout: None,
+            rollout: self.rollout(last.rollout.as_ref()),
         };
         (snapshot, known)
+    }
+
+    /// The rollout record beside the tree: too small to be worth remembering how it looked.
+    fn rollout(&mut self, last: Option<&Node>) -> Option<Node> {
+        let path = self.roots.folder.join(ROLLOUT);
+        path.symlink_metadata().ok()?;
+        let content = read(&path);
+        if let Some(last) = last.filter(|last| last.content == content) {
+            return Some(last.clone());
+        }
+        self.counter += 1;
+        Some(Node { origin: Origin::new(path.to_string_lossy()), content, version: self.counter })
     }
 
     fn branch(&mut self, listing: &Listing, last: &Branch, known: &mut BTreeMap<PathBuf, Look>) -> Branch {
@@ -132,6 +154,7 @@ impl Reader {
             return None;
         }
         self.counter += 1;
+        self.fresh |= matches!(&entry.found, Found::File(look) if age(look).is_some_and(|age| age < COMPLETE));
         Some(Node { origin: Origin::new(entry.path.to_string_lossy()), content, version: self.counter })
     }
 }
@@ -142,10 +165,14 @@ fn is_of(node: &Node, path: &Path) -> bool {
 
 /// Whether a later change is sure to show in the look.
 fn is_old(look: &Look) -> bool {
-    let (seconds, _) = look.changed.max(look.modified);
-    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
-    // A time to come is not to be trusted either.
-    SystemTime::now().duration_since(changed).is_ok_and(|age| age > GRAIN)
+    age(look).is_some_and(|age| age > GRAIN)
+}
+
+/// How long ago the file was written; `None` for a time that is yet to come, which is not to be trusted.
+fn age(look: &Look) -> Option<Duration> {
+    let (seconds, nanoseconds) = look.changed.max(look.modified);
+    let changed = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH + changed).ok()
 }
 
 fn read(path: &Path) -> Content {
@@ -159,5 +186,62 @@ fn read(path: &Path) -> Content {
         Ok(bytes) if bytes.len() as u64 > LIMIT => Content::Unreadable("it is longer than 1 MiB".into()),
         Ok(bytes) => Content::Bytes(bytes.into()),
         Err(error) => Content::Unreadable(error.to_string().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(folder: &Path) -> Reader {
+        let at = |name| folder.join(name);
+        Reader::new(Roots { folder: folder.to_owned(), config: at("config"), datasources: at("datasources") })
+    }
+
+    fn write(folder: &Path, text: &str) -> PathBuf {
+        let path = folder.join("config/a.yaml");
+        fs::create_dir_all(folder.join("config")).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_file_written_just_now_waits_unless_there_is_hurry() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reader = reader(folder.path());
+        write(folder.path(), "A: 1");
+        assert!(!reader.read(false).unwrap());
+        assert!(reader.snapshot().config.is_empty());
+        std::thread::sleep(2 * COMPLETE);
+        assert!(reader.read(false).unwrap());
+        assert_eq!(reader.snapshot().config.children.len(), 1);
+        write(folder.path(), "A: 2");
+        assert!(reader.read(true).unwrap());
+        assert_eq!(reader.snapshot().config.children["a"].content, Content::Bytes((*b"A: 2").into()));
+    }
+
+    #[test]
+    fn a_file_is_known_by_its_look_only_once_a_later_change_is_sure_to_show() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reader = reader(folder.path());
+        let path = write(folder.path(), "A: 1");
+        reader.read(true).unwrap();
+        assert!(reader.known.is_empty());
+        std::thread::sleep(GRAIN + COMPLETE);
+        reader.read(true).unwrap();
+        assert!(reader.known.contains_key(&path));
+        let before = reader.snapshot().clone();
+        reader.read(true).unwrap();
+        assert_eq!((reader.known.len(), reader.snapshot()), (1, &before));
+    }
+
+    #[test]
+    fn a_fresh_file_whose_content_is_the_old_one_holds_nothing_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut reader = reader(folder.path());
+        write(folder.path(), "A: 1");
+        reader.read(true).unwrap();
+        write(folder.path(), "A: 1");
+        assert!(reader.read(false).unwrap());
     }
 }

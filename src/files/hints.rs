@@ -73,14 +73,14 @@ impl Hints {
             return Self { watched, incomplete: true, stale, _watcher: None };
         }
         let listener = listener(watched.clone(), bell, Arc::clone(&stale));
-        let Ok(mut watcher) = notify::recommended_watcher(listener) else {
+        let Ok(mut inotify) = notify::recommended_watcher(listener) else {
             return Self { watched, incomplete: true, stale, _watcher: None };
         };
         let mut incomplete = false;
         for folder in watched.0.keys() {
-            incomplete |= watcher.watch(folder, RecursiveMode::NonRecursive).is_err();
+            incomplete |= inotify.watch(folder, RecursiveMode::NonRecursive).is_err();
         }
-        Self { watched, incomplete, stale, _watcher: Some(watcher) }
+        Self { watched, incomplete, stale, _watcher: Some(inotify) }
     }
 
     /// Whether a folder could not be watched, so that only looking tells.

@@ -255,6 +255,11 @@ pub fn peek(state_dir: &Path) -> Result<Option<LastGood>, StateError> {
     }
 }
 
+/// Reads the key of a directory source as [`peek`] reads the rest; `None` where no agent has made one yet.
+pub fn peek_key(state_dir: &Path) -> Result<Option<DigestKey>, StateError> {
+    Ok(observe(&state_dir.join(KEY))?.and_then(|seen| DigestKey::from_bytes(&seen.bytes)))
+}
+
 enum Read {
     Nothing,
     Sound(LastGood),

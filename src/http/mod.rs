@@ -2,8 +2,8 @@
 //!
 //! In: the newest [`Report`], the reconcile loop's heartbeat, the metrics. Out: answers, and nothing else: no request changes
 //! anything. `/livez` says whether the loop turns; `/readyz` whether a revision is applied, which losing ZooKeeper does not
-//! undo. Everything is made from what was reported last, so that an answer waits for nobody. It holds no secrets (law 9),
-//! since a report holds none. It does not decide what is reported, nor does it know TLS or passwords: it listens on loopback.
+//! undo. These and the metrics are made from what was reported last and wait for nobody; `/status` and the page ask for a fresh
+//! report and show the last one where none comes in time. No answer holds a secret (law 9), since a report holds none. It does not decide what is reported, nor does it know TLS or passwords: it listens on loopback.
 
 mod page;
 
@@ -31,10 +31,9 @@ use crate::model::status::ClusterStatus;
 const DRAIN: Duration = Duration::from_secs(2);
 /// How often the metrics fold what was recorded, whether or not anybody fetches them.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// The Prometheus text format.
 /// How long the cluster may take to be looked at before the last report is shown instead.
 const ASK_LIMIT: Duration = Duration::from_secs(3);
-
+/// The Prometheus text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Why the server did not start.

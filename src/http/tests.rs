@@ -16,27 +16,43 @@ use crate::model::status::{DatasourceState, DatasourceStatus, Rollout};
 
 struct Server {
     base: String,
-    report: watch::Sender<Arc<Report>>,
+    report: Arc<watch::Sender<Arc<Report>>>,
+    ask: Arc<Notify>,
     heartbeat: watch::Sender<Instant>,
     cancel: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Server {
+    /// A server beside somebody who makes a new report of the last one whenever one is asked for.
     async fn start(report: Report) -> Self {
+        let server = Self::start_alone(report).await;
+        let (report, ask) = (Arc::clone(&server.report), Arc::clone(&server.ask));
+        tokio::spawn(server.cancel.clone().run_until_cancelled_owned(async move {
+            loop {
+                ask.notified().await;
+                report.send_modify(|_| ());
+            }
+        }));
+        server
+    }
+
+    async fn start_alone(report: Report) -> Self {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let report = watch::Sender::new(Arc::new(report));
+        let report = Arc::new(watch::Sender::new(Arc::new(report)));
+        let ask = Arc::new(Notify::new());
         let heartbeat = watch::Sender::new(Instant::now());
         let inputs = Inputs {
             report: report.subscribe(),
+            ask: Arc::clone(&ask),
             heartbeat: heartbeat.subscribe(),
             heartbeat_limit: Duration::from_secs(60),
             metrics: metrics::recorder().unwrap().handle(),
         };
         let cancel = CancellationToken::new();
         let task = tokio::spawn(serve(listener, inputs, cancel.clone()));
-        Self { base, report, heartbeat, cancel, task }
+        Self { base, report, ask, heartbeat, cancel, task }
     }
 
     async fn get(&self, path: &str) -> reqwest::Response {
@@ -123,6 +139,28 @@ async fn status_is_the_cluster_and_this_instance() {
 }
 
 #[tokio::test]
+async fn status_is_asked_for_and_the_last_one_shown_where_none_comes() {
+    let server = Server::start_alone(report()).await;
+    let (sender, ask) = (Arc::clone(&server.report), Arc::clone(&server.ask));
+    let asked = tokio::spawn(async move {
+        ask.notified().await;
+        let mut fresh = report();
+        fresh.instance.error = Some("fresh".to_owned());
+        sender.send_replace(Arc::new(fresh));
+    });
+    assert!(server.answer("/status").await.1.contains("\"fresh\""));
+    asked.await.unwrap();
+    let begun = Instant::now();
+    assert!(server.answer("/status").await.1.contains("\"fresh\""), "the last one");
+    assert!(begun.elapsed() >= ASK_LIMIT && begun.elapsed() < 2 * ASK_LIMIT);
+    let begun = Instant::now();
+    for path in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(server.answer(path).await.0, 200);
+    }
+    assert!(begun.elapsed() < ASK_LIMIT, "probes wait for nobody");
+}
+
+#[tokio::test]
 async fn metrics_are_what_prometheus_expects() {
     let server = Server::start(report()).await;
     let response = server.get("/metrics").await;
@@ -140,7 +178,7 @@ async fn the_page_shows_everything_and_runs_nothing_from_the_tree() {
     let text = response.text().await.unwrap();
     for part in ["web-1", "fedcba9876543210", "sales", "unreachable", "/superset/config/10-a:3", "ROW_LIMIT", "expected a number"]
     {
-        assert!(text.contains(part), "{part}");
+        assert!(text.replace("&#x2f;", "/").contains(part), "{part}");
     }
     assert!(text.contains("&lt;script&gt;") && !text.contains("<script"), "{text}");
     assert!(!text.contains("://cdn") && !text.contains("src="), "no foreign part");

@@ -22,7 +22,7 @@ use crate::model::instance::Version;
 use crate::model::problem::Problem;
 use crate::model::snapshot::Origin;
 use crate::plan::files::{FileSeen, FileStep, FileWanted};
-use crate::render::{Sources, Template};
+use crate::render::renderer::{Source, Sources, Target};
 use crate::settings::Render;
 use crate::superset::reload::Way;
 use crate::world::{Fault, FaultKind, Host};
@@ -48,15 +48,7 @@ pub struct Machine {
 
 impl Host for Machine {
     fn sources(&self) -> Result<Sources, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let mut read = |path: &Path| read_text(path).map_err(|problem| problems.push(problem)).ok();
-        let base = self.render.superset_config.base.as_deref().and_then(&mut read);
-        let templates = self.render.templates.iter().filter_map(|template| {
-            let text = read(&template.source)?;
-            Some(Template { source: template.source.clone(), text, path: template.path.clone(), mode: template.mode })
-        });
-        let sources = Sources { base, templates: templates.collect() };
-        if problems.is_empty() { Ok(sources) } else { Err(problems) }
+        sources(&self.render)
     }
 
     fn observe(&self, wanted: &[FileWanted]) -> Result<Vec<Option<FileSeen>>, Fault> {
@@ -95,6 +87,22 @@ impl Host for Machine {
             memory.advance(Applied { version: version.clone(), files });
         });
     }
+}
+
+/// Reads what is rendered besides the tree: the base and the templates.
+pub fn sources(render: &Render) -> Result<Sources, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut read = |path: &Path| {
+        let text = read_text(path).map_err(|problem| problems.push(problem)).ok()?;
+        Some(Source { origin: Origin::new(path.to_string_lossy()), text: text.into() })
+    };
+    let base = render.superset_config.base.as_deref().and_then(&mut read);
+    let templates = render
+        .templates
+        .iter()
+        .filter_map(|template| Some((read(&template.source)?, Target { path: template.path.clone(), mode: template.mode })));
+    let sources = Sources { base, templates: templates.collect() };
+    if problems.is_empty() { Ok(sources) } else { Err(problems) }
 }
 
 fn fault(error: &(dyn std::error::Error + 'static), hint: Option<String>) -> Fault {

@@ -118,9 +118,9 @@ impl Request {
     /// which is what holds a secret and what Superset never shows, and the field with the mark itself.
     #[must_use]
     pub fn only_and_sealed<S: AsRef<str>>(&self, names: &[S]) -> Self {
-        let named = names.iter().map(AsRef::as_ref);
+        let listed = names.iter().map(AsRef::as_ref);
         let sealed = self.sealed.keys().map(String::as_str);
-        self.only(&named.chain(sealed).chain([INVISIBLE, "extra"]).collect::<Vec<_>>())
+        self.only(&listed.chain(sealed).chain([INVISIBLE, "extra"]).collect::<Vec<_>>())
     }
 
     /// The JSON object to send: the one place where sealed fields are opened.

@@ -275,8 +275,6 @@ fn name_of(key: &Key) -> String {
 mod tests {
     use std::convert::Infallible;
 
-    use url::Url;
-
     use super::*;
     use crate::model::datasource::DatasourceName;
     use crate::model::snapshot::Origin;
@@ -296,7 +294,7 @@ mod tests {
             name,
             origin: Origin::new("/superset/datasources/sales"),
             database_name: "Sales".to_owned(),
-            uri: SqlalchemyUri::from_url(Url::parse(uri).unwrap()).0,
+            uri: SqlalchemyUri::parse(uri).unwrap().0,
             password,
             fields: fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
             adopt: false,

@@ -19,7 +19,7 @@ use crate::model::digest::Revision;
 use crate::model::instance::{State, Version};
 use crate::model::problem::Problem;
 use crate::plan::files::{self, FileStep, FileWanted, Loaded};
-use crate::render::Renderer;
+use crate::render::renderer::Renderer;
 use crate::world::{Fault, Host};
 
 /// What this instance makes of the config tree.
@@ -138,9 +138,13 @@ impl<H: Host> ConfigLoop<H> {
             let first = problems.first().map_or_else(String::new, ToString::to_string);
             Pass::Held(format!("{} in files to render: {first}", count(problems.len(), "problem")), problems)
         })?;
-        let files = rendered.files.into_iter();
-        let files = files.map(|file| FileWanted { path: file.path, mode: file.mode, bytes: file.bytes }).collect();
-        Ok((rendered.revision, files))
+        let files = rendered.files.iter();
+        let wanted = files.map(|file| FileWanted {
+            path: file.target.path.clone(),
+            mode: file.target.mode,
+            bytes: Arc::from(Arc::clone(&file.text)),
+        });
+        Ok((rendered.revision, wanted.collect()))
     }
 
     async fn converge(&mut self, desired: &Version, revision: &Revision, wanted: &[FileWanted]) -> Pass {

@@ -1,124 +1,159 @@
-//! The text of Superset's Python config: base, settings, and the header that proves which revision answers.
+//! Superset's config file: header, base, what the settings need, the settings, and the revision on every response.
 //!
-//! In: the base's text and each setting's value. Out: text, the same for the same input. The parts are laid out so that
-//! Python's own order of names does the merging: the base first, then what the tree sets, last the revision's header over
-//! whatever either of them put into `OVERRIDE_HTTP_HEADERS`. Names that only this file needs begin with `_setkeeper_`, and
-//! Superset takes over uppercase names alone.
+//! Settings come in as finished assignments ([`super::python`]); this room only puts them between the fixed parts. Names
+//! of the file's own begin with `_setkeeper_`: Superset loads only upper-case names, and a base is unlikely to have one.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::sync::Arc;
 
-use imbl::ordmap::DiffItem;
-
-use super::python::{alias, expression, string};
-use crate::desired::config::Config;
+use super::python::{Needs, string};
 use crate::model::digest::Revision;
-use crate::model::value::{Directive, Value};
+use crate::model::problem::Problem;
+use crate::model::snapshot::Origin;
 
-/// The response header that names the loaded revision.
-pub const REVISION_HEADER: &str = "X-Setkeeper-Revision";
+/// The response header that tells which revision a worker runs.
+pub const HEADER: &str = "X-Setkeeper-Revision";
 
-/// The number of this layout. It is part of every revision: change it with whatever changes the text for the same input.
-pub const FORMAT: u32 = 1;
+/// Two lines or more: Python looks for an encoding in the first two, and a base may have brought one.
+const HEAD: &str = "# Managed by Setkeeper: do not edit. The next change of the config tree overwrites this file.\n";
 
-const READ_FILE: &str = r#"
+const MERGE: &str = "\
+def _setkeeper_merge(name, over):
+    def merge(old, new):
+        if not (isinstance(old, dict) and isinstance(new, dict)):
+            return new
+        return {**old, **{key: merge(old.get(key), value) for key, value in new.items()}}
 
+    return merge(globals().get(name), over)
+";
+
+const READ: &str = "\
 def _setkeeper_read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read().removesuffix("\n").removesuffix("\r")
+    with open(path, encoding=\"utf-8\", newline=\"\") as file:
+        text = file.read()
+    if text.endswith(\"\\n\"):
+        text = text[:-2] if text.endswith(\"\\r\\n\") else text[:-1]
+    return text
+";
 
-"#;
+const IMPORT: &str = "\
+def _setkeeper_import(module, name):
+    return getattr(_setkeeper_importlib.import_module(module), name)
+";
 
-const MERGE: &str = r#"
-
-def _setkeeper_merge(base, over):
-    if not (isinstance(base, dict) and isinstance(over, dict)):
-        return over
-    both = {key: _setkeeper_merge(base[key], over[key]) for key in base.keys() & over.keys()}
-    return {**base, **over, **both}
-
-"#;
-
-/// One setting as lines of Python, and the modules that they name.
-#[derive(Clone, Debug)]
-struct Lines {
-    text: String,
-    modules: BTreeSet<String>,
-    reads: bool,
-    merges: bool,
+/// Writes the file. `settings` are whole assignments, each with its line end.
+#[must_use]
+pub fn write<'t>(
+    revision: &Revision,
+    base: Option<&str>,
+    needs: Needs,
+    size: usize,
+    settings: impl Iterator<Item = &'t str>,
+) -> String {
+    let mut out = String::with_capacity(2048 + base.map_or(0, str::len) + size);
+    out.push_str(HEAD);
+    // Writing to a String cannot fail.
+    let _ = write!(out, "# Revision: {revision}\n\n");
+    if let Some(base) = base {
+        let base = base.strip_prefix('\u{feff}').unwrap_or(base);
+        let end = if base.ends_with('\n') { "" } else { "\n" };
+        let _ = write!(out, "# ---- base ----\n{base}{end}\n");
+    }
+    out.push_str("# ---- settings ----\n");
+    write_needs(needs, &mut out);
+    settings.for_each(|text| out.push_str(text));
+    let (header, revision) = (string(HEADER), string(revision.as_str()));
+    let _ = write!(
+        out,
+        "\n# ---- which revision this is, on every response ----\n\
+         OVERRIDE_HTTP_HEADERS = {{**(globals().get(\"OVERRIDE_HTTP_HEADERS\") or {{}}), {header}: {revision}}}\n"
+    );
+    out
 }
 
-/// The settings as Python, each rendered once for as long as its value stays the same.
-#[derive(Debug, Default)]
-pub struct Settings {
-    config: Config,
-    lines: BTreeMap<Arc<str>, Lines>,
-}
-
-impl Settings {
-    /// Takes the resolved settings; only those that differ from last time are rendered again.
-    pub fn update(&mut self, config: &Config) {
-        let before = std::mem::replace(&mut self.config, config.clone());
-        for item in before.settings.diff(&config.settings) {
-            match item {
-                DiffItem::Add(name, setting) | DiffItem::Update { new: (name, setting), .. } => {
-                    self.lines.insert(Arc::clone(name), Lines::of(name, setting.value()));
-                }
-                DiffItem::Remove(name, _) => drop(self.lines.remove(name)),
-            }
-        }
+fn write_needs(needs: Needs, out: &mut String) {
+    let imports = [
+        (Needs::DATETIME, "import datetime as _setkeeper_datetime\n"),
+        (Needs::IMPORT, "import importlib as _setkeeper_importlib\n"),
+        (Needs::OS, "import os as _setkeeper_os\n"),
+        (Needs::CRONTAB, "from celery.schedules import crontab as _setkeeper_crontab\n"),
+    ];
+    let functions = [(Needs::IMPORT, IMPORT), (Needs::MERGE, MERGE), (Needs::READ, READ)];
+    let before = out.len();
+    imports.iter().filter(|(need, _)| needs.has(*need)).for_each(|(_, text)| out.push_str(text));
+    if out.len() > before {
+        out.push('\n');
     }
-
-    /// Each setting's lines, sorted by name: what a revision is made of.
-    pub fn texts(&self) -> impl Iterator<Item = &str> {
-        self.lines.values().map(|lines| lines.text.as_str())
-    }
-
-    fn modules(&self) -> BTreeSet<&str> {
-        self.lines.values().flat_map(|lines| &lines.modules).map(String::as_str).collect()
-    }
-
-    /// The whole file.
-    #[must_use]
-    pub fn file(&self, base: Option<&str>, revision: &Revision) -> String {
-        let settings: usize = self.texts().map(str::len).sum();
-        let mut text = String::with_capacity(settings + base.map_or(0, str::len) + 2048);
-        text.push_str("# Managed by setkeeper; do not edit: whatever is changed here is overwritten.\n");
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "# Revision {revision}");
-        if let Some(base) = base {
-            text.push_str("\n# --- base ---\n");
-            text.push_str(base.strip_prefix('\u{feff}').unwrap_or(base));
-            text.push_str(if base.ends_with('\n') { "" } else { "\n" });
-        }
-        text.push_str("\n# --- settings ---\n");
-        for module in self.modules() {
-            let _ = writeln!(text, "import {module} as {}", alias(module));
-        }
-        text.push_str(if self.lines.values().any(|lines| lines.reads) { READ_FILE } else { "" });
-        text.push_str(if self.lines.values().any(|lines| lines.merges) { MERGE } else { "" });
-        self.texts().for_each(|lines| text.push_str(lines));
-        let (header, revision) = (string(REVISION_HEADER), string(revision.as_str()));
-        text.push_str("\n# --- proof of load ---\n");
-        let _ = writeln!(
-            text,
-            "OVERRIDE_HTTP_HEADERS = {{**(globals().get(\"OVERRIDE_HTTP_HEADERS\") or {{}}), {header}: {revision}}}"
-        );
-        text
+    for (_, text) in functions.iter().filter(|(need, _)| needs.has(*need)) {
+        out.push_str(text);
+        out.push('\n');
     }
 }
 
-impl Lines {
-    fn of(name: &str, value: &Value) -> Self {
-        let expression = expression(value);
-        let merges = matches!(value, Value::Directive(Directive::Merge(_)));
-        let text = if merges {
-            format!("{name} = _setkeeper_merge(globals().get({}), {})\n", string(name), expression.text)
-        } else {
-            format!("{name} = {}\n", expression.text)
-        };
-        let reads = expression.text.contains("_setkeeper_read(");
-        Self { text, modules: expression.modules, reads, merges }
+/// What keeps a base from being inlined.
+#[must_use]
+pub fn check_base(origin: &Origin, base: &str) -> Option<Problem> {
+    if let Some(at) = base.find('\0') {
+        return Some(Problem::error(origin, "expected Python, found a NUL character").line(line_of(base, at)));
+    }
+    let declared = (1..).zip(base.lines().take(2)).find_map(|(line, text)| Some((line, encoding(text)?)));
+    let (line, encoding) = declared?;
+    let known = ["utf-8", "utf8", "utf_8", "ascii", "us-ascii"];
+    if known.iter().any(|name| name.eq_ignore_ascii_case(encoding)) {
+        return None;
+    }
+    // Inlined, its declaration would no longer count, and its strings would change their meaning in silence.
+    Some(Problem::error(origin, "expected a base in UTF-8, found one that declares another encoding").line(line))
+}
+
+fn line_of(text: &str, at: usize) -> u64 {
+    1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count() as u64
+}
+
+/// The encoding that a line declares, as Python's own tokenizer finds it (PEP 263).
+fn encoding(line: &str) -> Option<&str> {
+    let comment = line.trim_start_matches([' ', '\t', '\u{c}']).strip_prefix('#')?;
+    let (_, after) = comment.split_once("coding").filter(|(_, after)| after.starts_with([':', '=']))?;
+    let name = after[1..].trim_start_matches([' ', '\t']);
+    let end = name.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))).unwrap_or(name.len());
+    Some(&name[..end]).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base_problem(text: &str) -> Option<String> {
+        check_base(&Origin::new("/base.py"), text).map(|problem| problem.to_string())
+    }
+
+    #[test]
+    fn a_base_is_utf_8_and_text() {
+        for good in [
+            "",
+            "A = 1",
+            "# -*- coding: utf-8 -*-\n",
+            "#!/usr/bin/python\n# vim: set fileencoding=UTF-8 :\n",
+            "\n\n# coding: latin-1\n",
+        ] {
+            assert_eq!(base_problem(good), None, "{good}");
+        }
+        let other = "expected a base in UTF-8, found one that declares another encoding";
+        assert_eq!(base_problem("# coding: latin-1\n"), Some(format!("/base.py:1: {other}")));
+        assert_eq!(base_problem("#!x\n# -*- coding=cp1252 -*-"), Some(format!("/base.py:2: {other}")));
+        assert_eq!(base_problem("A = 1\nB = '\0'"), Some("/base.py:2: expected Python, found a NUL character".to_owned()));
+    }
+
+    #[test]
+    fn only_what_is_needed_is_in_the_file() {
+        let revision = Revision::new("0123");
+        let bare = write(&revision, None, Needs::default(), 0, std::iter::empty());
+        assert!(!bare.contains("import") && !bare.contains("def ") && !bare.contains("base"), "{bare}");
+        let all = Needs::OS.and(Needs::READ).and(Needs::DATETIME).and(Needs::CRONTAB).and(Needs::IMPORT).and(Needs::MERGE);
+        let full = write(&revision, Some("A = 1"), all, 0, ["B = 2\n"].into_iter());
+        for part in
+            ["A = 1\n\n#", "_setkeeper_os\n", "_setkeeper_crontab\n", "def _setkeeper_read", "def _setkeeper_merge", "B = 2\n"]
+        {
+            assert!(full.contains(part), "{part} in {full}");
+        }
     }
 }

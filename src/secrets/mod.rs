@@ -195,13 +195,23 @@ fn open_allowed(path: &Path, allowed: &[PathBuf]) -> Result<File, SecretError> {
     let mut tries = 1;
     loop {
         let found = locate(path, allowed)?;
-        match open_in_place(&found) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
-            Err(source) => return Err(SecretError::Read { path: path.to_owned(), source }),
-            Ok((file, place)) if is_within(&place, allowed) => return Ok(file),
-            Ok(_) => return Err(not_allowed(path, allowed)),
+        match open_found(&found, path, allowed) {
+            Err(SecretError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
+            other => return other,
         }
     }
+}
+
+/// Opens the file that was found at `found`, and asks the kernel whether what is now open still lies within `allowed`.
+fn open_found(found: &Path, path: &Path, allowed: &[PathBuf]) -> Result<File, SecretError> {
+    let open = || {
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(found)?;
+        let place = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        Ok((file, place))
+    };
+    let (file, place) = open().map_err(|source| SecretError::Read { path: path.to_owned(), source })?;
+    if is_within(&place, allowed) { Ok(file) } else { Err(not_allowed(path, allowed)) }
 }
 
 /// Finds the true place of `path`, all links resolved.
@@ -230,14 +240,6 @@ fn is_within(place: &Path, allowed: &[PathBuf]) -> bool {
 fn is_named_within(path: &Path, allowed: &[PathBuf]) -> bool {
     let climbs = path.components().any(|part| part == Component::ParentDir);
     !climbs && allowed.iter().any(|root| path.starts_with(root))
-}
-
-/// Opens a file that was found at `found`, and asks the kernel where what is now open lies.
-fn open_in_place(found: &Path) -> io::Result<(File, PathBuf)> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(found)?;
-    let place = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-    Ok((file, place))
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -98,8 +98,13 @@ impl Client {
 
     /// A GET of `path`; what else a call needs is for the caller to set. Its time runs from here.
     pub(super) fn get<'a>(&'a self, path: &'a str) -> Call<'a> {
-        let deadline = Instant::now() + self.0.timeout;
-        Call { method: Method::GET, path, query: "", body: None, scrub: &self.0.scrub, is_write: false, deadline }
+        let (scrub, deadline) = (&self.0.scrub, self.deadline());
+        Call { method: Method::GET, path, query: "", body: None, scrub, is_write: false, deadline }
+    }
+
+    /// When a call that begins now must have ended.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.0.timeout
     }
 
     /// A call that changes a connection.
@@ -150,8 +155,9 @@ impl Client {
     }
 
     fn request(&self, call: &Call<'_>) -> RequestBuilder {
-        let mark = if call.query.is_empty() { "" } else { "?" };
-        let request = self.0.http.request(call.method.clone(), format!("{}{}{mark}{}", self.0.base, call.path, call.query));
+        // Flask-AppBuilder's own switch: whatever language the server speaks, its messages to us are English.
+        let url = format!("{}{}?_l_=en&{}", self.0.base, call.path, call.query);
+        let request = self.0.http.request(call.method.clone(), url.trim_end_matches('&'));
         match call.body {
             Some(body) => request.header(CONTENT_TYPE, "application/json").body(body.expose().to_owned()),
             None => request,

@@ -5,12 +5,14 @@
 //! a conflict or what blocks a delete is named (law 8: whose a connection is, is for the caller to judge by its UUID).
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use super::answer::CONNECTION_FAILED;
 use super::client::{Call, Client};
 use super::error::CallError;
 use super::scrub::Scrub;
@@ -20,6 +22,8 @@ const DATABASES: &str = "/api/v1/database/";
 
 /// The fields of [`Connection`]; all the columns of a list of a thousand take Superset nine times as long.
 const COLUMNS: &str = "columns:!(id,uuid,database_name,changed_on,extra),page_size:-1";
+
+const TUNNEL: &str = "ssh_tunnel";
 
 /// How many dependents of one kind are named.
 const NAMED: usize = 5;
@@ -50,7 +54,7 @@ impl From<Row> for Connection {
 impl Client {
     /// Every connection that our user can see, by one call.
     pub async fn list(&self) -> Result<Vec<Connection>, CallError> {
-        self.listed(&format!("({COLUMNS})")).await
+        self.listed(&format!("({COLUMNS})"), self.deadline()).await
     }
 
     /// All that Superset tells of one connection.
@@ -71,20 +75,43 @@ impl Client {
     pub async fn create(&self, request: &Request) -> Result<i64, CallError> {
         let (body, scrub) = (request.body(), Scrub::new(&request.secrets));
         let call = Call { body: Some(&body), scrub: &scrub, ..self.write(Method::POST, DATABASES) };
+        let deadline = call.deadline;
         match self.call(call).await {
             Ok(answer) => answer.get("id").and_then(Json::as_i64).ok_or_else(|| CallError::Unexpected("no id".to_owned())),
-            Err(error) => Err(self.conflict(None, request, error).await),
+            Err(error) => Err(self.explain(error, None, request, deadline).await),
         }
     }
 
     /// Changes the fields that `request` has, and no other.
     pub async fn update(&self, id: i64, request: &Request) -> Result<(), CallError> {
+        match self.put(id, request).await {
+            // Up to 5.0, Superset refuses even to take away a tunnel that is not there where tunnels are switched off.
+            Err(CallError::Refused(_)) if request.open.get(TUNNEL) == Some(&Json::Null) => {
+                let others: Vec<_> = request.names().into_iter().filter(|name| *name != TUNNEL).collect();
+                self.put(id, &request.only(&others)).await
+            }
+            result => result,
+        }
+    }
+
+    async fn put(&self, id: i64, request: &Request) -> Result<(), CallError> {
         let (body, scrub, path) = (request.body(), Scrub::new(&request.secrets), format!("{DATABASES}{id}"));
         let call = Call { body: Some(&body), scrub: &scrub, ..self.write(Method::PUT, &path) };
+        let deadline = call.deadline;
         match self.call(call).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(self.conflict(Some(id), request, error).await),
+            Err(error) => Err(self.explain(error, Some(id), request, deadline).await),
         }
+    }
+
+    /// Has Superset connect as it would with this connection, and changes nothing.
+    pub async fn test(&self, request: &Request) -> Result<(), CallError> {
+        // Every other field is refused here.
+        let known =
+            ["database_name", "extra", "impersonate_user", "masked_encrypted_extra", "server_cert", "sqlalchemy_uri", TUNNEL];
+        let request = request.only(&known);
+        let (body, scrub, path) = (request.body(), Scrub::new(&request.secrets), format!("{DATABASES}test_connection/"));
+        self.call(Call { body: Some(&body), scrub: &scrub, ..self.write(Method::POST, &path) }).await.map(drop)
     }
 
     /// Deletes a connection that nothing uses.
@@ -115,9 +142,9 @@ impl Client {
         .concat()
     }
 
-    async fn listed(&self, rison: &str) -> Result<Vec<Connection>, CallError> {
+    async fn listed(&self, rison: &str, deadline: Instant) -> Result<Vec<Connection>, CallError> {
         let query: String = url::form_urlencoded::Serializer::new(String::new()).append_pair("q", rison).finish();
-        let mut answer = self.call(Call { query: &query, ..self.get(DATABASES) }).await?;
+        let mut answer = self.call(Call { query: &query, deadline, ..self.get(DATABASES) }).await?;
         let rows: Vec<Row> = serde_json::from_value(answer["result"].take())
             .map_err(|_| CallError::Unexpected("a list of connections of another shape".to_owned()))?;
         // A list that is not whole would have connections created twice.
@@ -128,26 +155,52 @@ impl Client {
         Ok(rows.into_iter().map(Connection::from).collect())
     }
 
-    async fn find(&self, column: &str, value: &Json) -> Option<i64> {
-        let value = value.as_str()?.replace('!', "!!").replace('\'', "!'");
+    async fn find(&self, column: &str, value: &str, deadline: Instant) -> Option<i64> {
+        let value = value.replace('!', "!!").replace('\'', "!'");
         let rison = format!("(filters:!((col:{column},opr:eq,value:'{value}')),{COLUMNS})");
-        self.listed(&rison).await.ok()?.first().map(|connection| connection.id)
+        self.listed(&rison, deadline).await.ok()?.first().map(|connection| connection.id)
     }
 
-    /// The same error, or the conflict that it stands for: Superset's words for those depend on version and language.
-    async fn conflict(&self, own: Option<i64>, request: &Request, error: CallError) -> CallError {
-        let CallError::Refused(_) = error else { return error };
-        for column in ["uuid", "database_name"] {
-            let Some(value) = request.open.get(column) else { continue };
-            match self.find(column, value).await {
-                Some(id) if own == Some(id) => {}
-                Some(id) if column == "uuid" => return CallError::UuidTaken { id },
-                Some(id) => return CallError::NameTaken { id },
-                None => {}
-            }
+    /// The same error, or what it stands for: of a conflict and of a missing driver Superset speaks in words that depend on
+    /// its version, and that it also uses for other things. All this within what is left of the call's time.
+    async fn explain(&self, error: CallError, own: Option<i64>, request: &Request, deadline: Instant) -> CallError {
+        match &error {
+            CallError::Refused(_) => self.conflict(own, request, deadline).await.unwrap_or(error),
+            CallError::Unreachable(message) if !message.contains(CONNECTION_FAILED) => error,
+            CallError::Unreachable(_) | CallError::Server { .. } => match engine(request) {
+                Some(engine) if self.lacks(engine, deadline).await => CallError::NoDriver(engine.to_owned()),
+                _ => error,
+            },
+            _ => error,
         }
-        error
     }
+
+    async fn conflict(&self, own: Option<i64>, request: &Request, deadline: Instant) -> Option<CallError> {
+        let text = |name: &str| request.open.get(name).and_then(Json::as_str);
+        let other = |id: &i64| own != Some(*id);
+        if let Some(uuid) = text("uuid")
+            && let Some(id) = self.find("uuid", uuid, deadline).await.filter(other)
+        {
+            return Some(CallError::UuidTaken { id });
+        }
+        let id = self.find("database_name", text("database_name")?, deadline).await.filter(other)?;
+        Some(CallError::NameTaken { id })
+    }
+
+    /// Whether Superset knows the engines that it can load, and this is none of them.
+    async fn lacks(&self, engine: &str, deadline: Instant) -> bool {
+        let path = format!("{DATABASES}available/");
+        let answer = self.call(Call { deadline, ..self.get(&path) }).await.unwrap_or_default();
+        let engines = answer["databases"].as_array().map(Vec::as_slice).unwrap_or_default();
+        !engines.is_empty() && !engines.iter().any(|known| known["engine"] == engine)
+    }
+}
+
+/// The engine alone, from the URI of a request that has one.
+fn engine(request: &Request) -> Option<&str> {
+    let open = request.open.get("sqlalchemy_uri").and_then(Json::as_str);
+    let uri = open.or_else(|| request.sealed.get("sqlalchemy_uri").map(|sealed| sealed.expose().trim_start_matches('"')))?;
+    uri.split_once("://")?.0.split('+').next()
 }
 
 fn parsed(name: &str, value: &Json) -> Json {

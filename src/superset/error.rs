@@ -89,8 +89,8 @@ pub enum CallError {
     /// The database does not accept the user or the password.
     #[error("the database refused the credentials: {0}")]
     WrongCredentials(String),
-    /// Superset's environment lacks the database's driver.
-    #[error("superset has no driver for this database: {0}")]
+    /// Superset's environment lacks the driver of this engine.
+    #[error("superset has no driver for {0}: it must be installed in its environment")]
     NoDriver(String),
     /// Another connection has this name.
     #[error("superset has another connection of that name, with id {id}")]

@@ -215,7 +215,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), format!("{}\n", stranger.id())).unwrap();
         let error = hup(file.path()).unwrap_err();
-        assert!(error.to_string().ends_with(&format!("is stale: process {} is \"sleep\"", stranger.id())), "{error}");
+        assert!(error.to_string().contains(&format!("is stale: process {} is ", stranger.id())), "{error}");
         assert!(stranger.try_wait().unwrap().is_none(), "the stranger has ended");
         stranger.kill().unwrap();
         stranger.wait().unwrap();

@@ -142,12 +142,11 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use tokio::net::TcpListener;
-    use url::Url;
 
     use super::*;
 
     fn target(uri: &str) -> Option<(String, u16)> {
-        let uri = SqlalchemyUri::from_url(Url::parse(uri).unwrap()).0;
+        let uri = SqlalchemyUri::parse(uri).unwrap().0;
         Target::in_uri(&uri).map(|target| (target.host, target.port))
     }
 

@@ -17,11 +17,11 @@ use super::election;
 use super::error::Error;
 use super::paths::Paths;
 use super::session::Session;
-use super::{edit, prepare, read};
+use super::{edit, follow, prepare, read};
 use crate::model::digest::DigestKey;
 use crate::model::instance::{Instance, InstanceId};
 use crate::model::problem::Problem;
-use crate::model::snapshot::{Branch, Content, Origin, Snapshot};
+use crate::model::snapshot::{Content, Origin, Snapshot};
 use crate::model::status::{DatasourceStatus, Rollout};
 
 /// How long a command waits for ZooKeeper.
@@ -108,11 +108,7 @@ impl Cluster {
 
     /// The tree as it is now.
     pub async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let (session, paths) = (&self.session, self.paths());
-        let config = read::branch(session, paths.config(), &Branch::default()).await?;
-        let datasources = read::branch(session, paths.datasources(), &Branch::default()).await?;
-        let rollout = read::nodes(session, &[paths.rollout()]).await?.found.pop().flatten().map(|found| found.node);
-        Ok(Snapshot { config, datasources, rollout })
+        follow::everything(&self.session, &Snapshot::default()).await
     }
 
     /// The cluster's key; `None` as long as no agent has made one.
@@ -155,6 +151,18 @@ impl Cluster {
     pub async fn read(&self, path: &str) -> Result<Option<Stored>, Error> {
         let found = self.session.get(path).await?;
         Ok(found.map(|(bytes, stat)| Stored { bytes, version: stat.version }))
+    }
+
+    /// Many nodes' contents, in the order of their paths; `None` where one does not exist.
+    pub async fn read_all(&self, paths: &[String]) -> Result<Vec<Option<Stored>>, Error> {
+        let stored = |found: read::Found| match found.node.content {
+            Content::Bytes(bytes) => Ok(Stored { bytes: bytes.to_vec(), version: found.version }),
+            Content::Unreadable(_) => {
+                Err(Error::Request { verb: "read", path: found.node.origin.as_str().to_owned(), source: zk::Error::NoAuth })
+            }
+        };
+        let found = read::nodes(&self.session, paths).await?.found;
+        found.into_iter().map(|found| found.map(stored).transpose()).collect()
     }
 
     /// Writes one node, creating it and its parents where `expect` allows.

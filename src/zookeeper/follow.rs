@@ -96,19 +96,13 @@ pub(super) async fn follow(
     tree: &watch::Sender<Option<Tree>>,
     link: &Reporter,
 ) -> Result<Infallible, Error> {
-    session.catch_up().await?;
-    let mut watches = Watches::arm(session).await?;
+    // Asked for in this order, in one go: the server catches up before it reads anything for us.
+    let ((), mut watches, key) = tokio::try_join!(session.catch_up(), Watches::arm(session), prepare::existing_key(session))?;
     link.armed(std::mem::replace(&mut known.armed, true));
-    if let Err(error) = prepare::layout(session).await {
-        if error.is_loss() {
-            return Err(error);
-        }
-        // Without the right to create our own nodes the tree can still be followed.
-        link.failed(Concern::Layout, &error);
-    } else {
-        link.works(Concern::Layout);
-    }
-    let key = prepare::key(session).await?;
+    let key = match key {
+        Some(key) => key,
+        None => prepare::key(session).await?,
+    };
     let mut changed = known.key.as_deref().map(fingerprint) != Some(fingerprint(&key));
     known.key = Some(Arc::new(key));
     changed |= read_all(session, &mut known.snapshot).await?;
@@ -149,13 +143,21 @@ fn publish(known: &Known, tree: &watch::Sender<Option<Tree>>, changed: bool) {
     }
 }
 
+/// The whole tree as it is now, sharing with `before` whatever is still the same.
+pub(super) async fn everything(session: &Session, before: &Snapshot) -> Result<Snapshot, Error> {
+    let paths = &session.paths;
+    let rollout = paths.rollout();
+    let (config, datasources, rollout) = tokio::try_join!(
+        read::branch(session, paths.config(), &before.config),
+        read::branch(session, paths.datasources(), &before.datasources),
+        read::node(session, &rollout),
+    )?;
+    Ok(Snapshot { config, datasources, rollout: rollout.map(|found| found.node) })
+}
+
 /// Reads the whole tree, and says whether it differs from what was known.
 async fn read_all(session: &Session, snapshot: &mut Snapshot) -> Result<bool, Error> {
-    let rollout = session.paths.rollout();
-    let config = read::branch(session, session.paths.config(), &snapshot.config).await?;
-    let datasources = read::branch(session, session.paths.datasources(), &snapshot.datasources).await?;
-    let rollout = read::nodes(session, &[rollout]).await?.found.pop().flatten().map(|found| found.node);
-    let now = Snapshot { config, datasources, rollout };
+    let now = everything(session, snapshot).await?;
     let changed = now != *snapshot;
     *snapshot = now;
     Ok(changed)

@@ -23,11 +23,9 @@ pub(super) async fn layout(session: &Session) -> Result<(), Error> {
     Ok(())
 }
 
-/// The cluster's key; made here and now if there is none.
+/// Makes the cluster's key, where there is none, and whatever has to be there first.
 pub(super) async fn key(session: &Session) -> Result<DigestKey, Error> {
-    if let Some(key) = existing_key(session).await? {
-        return Ok(key);
-    }
+    layout(session).await?;
     let path = session.paths.key();
     let bytes: [u8; DigestKey::LEN] = rand::random();
     let options = zk::CreateMode::Persistent.with_acls(zk::Acls::new(&session.acls.key));

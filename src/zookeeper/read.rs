@@ -86,6 +86,12 @@ pub(super) async fn nodes(session: &Session, paths: &[String]) -> Result<Reading
     Ok(Reading { found, split: requests > 1 })
 }
 
+/// Reads one node.
+pub(super) async fn node(session: &Session, path: &str) -> Result<Option<Found>, Error> {
+    let result = request(session, &[path.to_owned()]).await?.pop();
+    interpret(session, path, result.unwrap_or(zk::MultiReadResult::Error { err: zk::Error::NoNode })).await
+}
+
 /// How many of `paths` go into one request: at least one, at most `most`, below the budget.
 fn fitting(paths: &[String], most: usize) -> usize {
     let mut bytes = 0;
@@ -148,15 +154,17 @@ pub(super) fn put(branch: &mut Branch, at: Place<'_>, found: Option<Node>) -> bo
 
 /// Reads the whole branch at `root`, keeping of `before` whatever is still the same.
 pub(super) async fn branch(session: &Session, root: &str, before: &Branch) -> Result<Branch, Error> {
+    // Both are asked for in one go: a round trip less for each connection.
+    let (top, listed) = tokio::join!(node(session, root), session.children(root));
     let mut branch = before.clone();
-    let top = nodes(session, &[root.to_owned()]).await?.found.pop().flatten();
+    let top = top?;
     let unreadable = top.as_ref().is_some_and(|found| matches!(found.node.content, Content::Unreadable(_)));
     put(&mut branch, Place::Root, top.map(|found| found.node));
     if unreadable {
         // Listing needs the same right. What was known of the children stays: unreadable is not absent.
         return Ok(branch);
     }
-    let children = below(session, root).await?;
+    let children = below(session, root, listed?.unwrap_or_default()).await?;
     let gone: Vec<_> = branch.children.keys().filter(|name| !children.contains_key(&***name)).cloned().collect();
     for name in gone {
         branch.children.remove(&name);
@@ -167,11 +175,11 @@ pub(super) async fn branch(session: &Session, root: &str, before: &Branch) -> Re
     Ok(branch)
 }
 
-/// Every node below `root`, by relative path.
-async fn below(session: &Session, root: &str) -> Result<BTreeMap<String, Node>, Error> {
+/// Every node below `root`, by relative path; `listed` are its children's names.
+async fn below(session: &Session, root: &str, listed: Vec<String>) -> Result<BTreeMap<String, Node>, Error> {
     let mut known: BTreeMap<String, Found> = BTreeMap::new();
+    let mut names: BTreeSet<_> = listed.into_iter().collect();
     for _ in 0..ROUNDS {
-        let names = names(session, root, &known).await?;
         known.retain(|name, _| names.contains(name));
         let missing: Vec<_> = names.into_iter().filter(|name| !known.contains_key(name)).collect();
         let paths: Vec<_> = missing.iter().map(|name| join(root, name)).collect();
@@ -181,12 +189,13 @@ async fn below(session: &Session, root: &str) -> Result<BTreeMap<String, Node>, 
         if !split && !deeper {
             return Ok(known.into_iter().map(|(name, found)| (name, found.node)).collect());
         }
+        names = list(session, root, &known).await?;
     }
     Err(Error::Unsteady { path: root.to_owned() })
 }
 
 /// The names below `root`: its children, and theirs where one that is known has any.
-async fn names(session: &Session, root: &str, known: &BTreeMap<String, Found>) -> Result<BTreeSet<String>, Error> {
+async fn list(session: &Session, root: &str, known: &BTreeMap<String, Found>) -> Result<BTreeSet<String>, Error> {
     let mut names: BTreeSet<_> = session.children(root).await?.unwrap_or_default().into_iter().collect();
     for (parent, _) in known.iter().filter(|(_, found)| found.children > 0) {
         let listed = absent_is_none(session.ask("list", parent, session.client.list_children(&join(root, parent))).await);

@@ -29,9 +29,9 @@ use super::election::{self, Leave};
 use super::error::{Error, Retry, line};
 use super::follow::{self, Known};
 use super::link::{Concern, Link, Reporter};
-use super::record;
 use super::session::Session;
 use super::statuses::Statuses;
+use super::{prepare, record};
 use crate::model::instance::{Instance, InstanceId, Standing};
 use crate::model::secret::SecretText;
 use crate::model::snapshot::Tree;
@@ -227,8 +227,15 @@ impl Agent {
             () = stop.cancelled() => End::Stopped,
             Ok(()) = password.changed() => End::Over("the password changed".to_owned()),
             end = follow_tree(session, known, tree, link) => end,
-            end = keep_record(session, id, &mut inputs.record, &ours, link) => end,
-            end = stand(session, id, leave, &mut inputs.statuses, standing, link) => end,
+            end = async {
+                if let Some(end) = make_layout(session, link).await {
+                    return end;
+                }
+                tokio::select! {
+                    end = keep_record(session, id, &mut inputs.record, &ours, link) => end,
+                    end = stand(session, id, leave, &mut inputs.statuses, standing, link) => end,
+                }
+            } => end,
         }
     }
 }
@@ -241,6 +248,16 @@ async fn follow_tree(session: &Session, known: &mut Known, tree: &watch::Sender<
             return end;
         }
     }
+}
+
+/// Makes what is missing of our own nodes. Where that is not allowed, whatever does exist is still of use.
+async fn make_layout(session: &Session, link: &Reporter) -> Option<End> {
+    match prepare::layout(session).await {
+        Ok(()) => link.works(Concern::Layout),
+        Err(error) if error.is_loss() => return Some(doubt(&error)),
+        Err(error) => link.failed(Concern::Layout, &error),
+    }
+    None
 }
 
 async fn keep_record(

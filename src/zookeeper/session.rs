@@ -46,6 +46,7 @@ impl Session {
     ) -> Result<T, Error> {
         match tokio::time::timeout(self.limit, request).await {
             Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(zk::Error::Unimplemented)) => Err(Error::TooOld { verb, path: path.to_owned() }),
             Ok(Err(source)) => Err(Error::Request { verb, path: path.to_owned(), source }),
             Err(_) => Err(Error::Unanswered { verb, path: path.to_owned(), limit: self.limit }),
         }

@@ -117,6 +117,9 @@ async fn accept(listener: TcpListener, port: u16, wiring: Wiring) {
         let wiring = wiring.clone();
         tokio::spawn(async move {
             let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+            // Without it, each small frame would wait for an acknowledgement that is itself delayed.
+            server.set_nodelay(true).unwrap();
+            client.set_nodelay(true).unwrap();
             let (client_in, client_out) = client.into_split();
             let (server_in, server_out) = server.into_split();
             let requests = Arc::new(Mutex::new(HashMap::new()));
@@ -194,6 +197,6 @@ async fn frame(from: &mut OwnedReadHalf) -> std::io::Result<Vec<u8>> {
 }
 
 async fn send(to: &mut OwnedWriteHalf, frame: &[u8]) -> std::io::Result<()> {
-    to.write_all(&u32::try_from(frame.len()).unwrap().to_be_bytes()).await?;
-    to.write_all(frame).await
+    let len = u32::try_from(frame.len()).unwrap().to_be_bytes();
+    to.write_all(&[&len, frame].concat()).await
 }

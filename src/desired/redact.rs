@@ -1,0 +1,132 @@
+//! Redaction: values as they may be shown, with every secret replaced by `***` (law 9).
+//!
+//! A secret is what `$secret` holds, whatever stands under a key that is named like one, and the password in a URI anywhere in
+//! a text. `$env` and `$file` name where a secret is and stay as they are.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use super::config::Config;
+use crate::model::secret::{REDACTED, SecretText, is_secret_name};
+use crate::model::uri::shown_query;
+use crate::model::value::{Directive, Key, Mapping, Value};
+
+/// A config as it may be shown.
+#[must_use]
+pub fn config(config: &Config) -> Config {
+    config.settings.iter().map(|(name, setting)| (name.clone(), value(name, setting.value()))).collect()
+}
+
+/// A value as it may be shown; `name` is the key under which it stands.
+#[must_use]
+pub fn value(name: &str, value: &Value) -> Value {
+    if is_secret_name(name) { hidden(value) } else { shown(value) }
+}
+
+/// The value at a path as it may be shown: a secret name anywhere on the way hides it.
+#[must_use]
+pub fn at<'p>(mut path: impl Iterator<Item = &'p Key>, value: &Value) -> Value {
+    let is_secret = path.any(|key| matches!(key, Key::Str(name) if is_secret_name(name)));
+    if is_secret { hidden(value) } else { shown(value) }
+}
+
+/// What stands under a secret's name: nothing of it but where it comes from.
+fn hidden(value: &Value) -> Value {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Directive(Directive::Env(_) | Directive::File(_)) => value.clone(),
+        Value::Directive(Directive::Secret(_)) => secret(),
+        // The mapping's own keys stay, as `JWT_SECRETS: {a: ..., b: ...}` is looked at for its keys.
+        Value::Map(mapping) => Value::Map(mapping.iter().map(|(key, value)| (key.clone(), hidden(value))).collect()),
+        _ => Value::Str(REDACTED.to_owned()),
+    }
+}
+
+fn shown(plain: &Value) -> Value {
+    match plain {
+        Value::Str(plain) => Value::Str(text(plain).into_owned()),
+        Value::List(items) => Value::List(list(items)),
+        Value::Map(inner) => Value::Map(mapping(inner)),
+        Value::Directive(directive) => Value::Directive(match directive {
+            Directive::Secret(_) => return secret(),
+            Directive::Tuple(items) => Directive::Tuple(list(items)),
+            Directive::Set(items) => Directive::Set(list(items)),
+            Directive::Class(attributes) => Directive::Class(named(attributes)),
+            Directive::Object { class, args, kwargs } => {
+                Directive::Object { class: class.clone(), args: list(args), kwargs: named(kwargs) }
+            }
+            Directive::Merge(inner) => Directive::Merge(mapping(inner)),
+            Directive::Python(plain) => Directive::Python(text(plain).into_owned()),
+            other => other.clone(),
+        }),
+        other => other.clone(),
+    }
+}
+
+fn secret() -> Value {
+    Value::Directive(Directive::Secret(SecretText::new(REDACTED)))
+}
+
+fn list(items: &[Value]) -> Vec<Value> {
+    items.iter().map(shown).collect()
+}
+
+fn mapping(mapping: &Mapping) -> Mapping {
+    let entries = mapping.iter().map(|(key, inner)| match key {
+        Key::Str(name) => (key.clone(), value(name, inner)),
+        _ => (key.clone(), shown(inner)),
+    });
+    entries.collect()
+}
+
+fn named(values: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
+    values.iter().map(|(name, inner)| (name.clone(), value(name, inner))).collect()
+}
+
+/// A text without the passwords of the URIs in it.
+#[must_use]
+pub fn text(text: &str) -> Cow<'_, str> {
+    if !text.contains("://") {
+        return Cow::Borrowed(text);
+    }
+    let is_uri = scheme_start(text, text.find("://").unwrap_or_default()) == 0;
+    if is_uri {
+        // The whole text is one URI, in whose password a blank is as good as any.
+        return Cow::Owned(uri(text));
+    }
+    let mut out = String::with_capacity(text.len());
+    for word in text.split_inclusive(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>')) {
+        match word.find("://") {
+            Some(at) => {
+                let start = scheme_start(word, at);
+                out.push_str(&word[..start]);
+                out.push_str(&uri(&word[start..]));
+            }
+            None => out.push_str(word),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Where the scheme begins that ends at `end`.
+fn scheme_start(text: &str, end: usize) -> usize {
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_');
+    text[..end].rfind(|c| !is_scheme(c)).map_or(0, |at| at + text[at..].chars().next().map_or(1, char::len_utf8))
+}
+
+/// A URI without its password. It errs on the side of hiding: a password may hold any character that a URI gives a meaning.
+fn uri(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let rest = match rest.rfind('@') {
+        Some(at) => match rest[..at].find(':') {
+            Some(colon) => format!("{}:{REDACTED}{}", &rest[..colon], &rest[at..]),
+            // A key without a name before it, as in a Sentry DSN.
+            None if scheme.starts_with("http") => format!("{REDACTED}{}", &rest[at..]),
+            None => rest.to_owned(),
+        },
+        None => rest.to_owned(),
+    };
+    match rest.split_once('?') {
+        Some((before, query)) => format!("{scheme}://{before}?{}", shown_query(query)),
+        None => format!("{scheme}://{rest}"),
+    }
+}
