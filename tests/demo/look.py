@@ -7,6 +7,7 @@
     look.py rendered AGENT FILE                      wait until the agent answers and FILE is there
     look.py reloaded AGENT SUPERSET [BEFORE]         wait until Superset runs what the agent applied, print the revision;
                                                      with BEFORE: another one than that, and no datasource is pending
+    look.py told COMMAND...                          run COMMAND of Setkeeper, print the last thing it said
     look.py change SUPERSET FILE NAME COMMAND...     run COMMAND, wait until Superset's name is NAME, tell how it got there
 
 AGENT and SUPERSET are URLs. Only the standard library, but for `sample`: any Python 3.11 will do.
@@ -57,7 +58,7 @@ def wait_for(what, look):
                 return found
         except NOT_YET as error:
             note(f"{what} not yet: {error}")
-        time.sleep(0.05)
+        time.sleep(0.1)
     sys.exit(f"error: {what} not within {PATIENCE} s")
 
 
@@ -151,6 +152,14 @@ def reloaded(agent, superset, before=None):
     print(wait_for("Superset is in line", revision))
 
 
+def told(*command):
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    sys.stderr.write(done.stderr)
+    if done.returncode:
+        sys.exit(done.returncode)
+    print(done.stderr.splitlines()[-1])
+
+
 def change(superset, file, name, *command):
     old = wait_for("Superset has a name", lambda: (loaded(superset), app_name(superset)))
     began = time.time()
@@ -164,7 +173,7 @@ def change(superset, file, name, *command):
 
 
 if __name__ == "__main__":
-    verbs = {verb.__name__: verb for verb in (ports, sample, built, zookeeper, rendered, reloaded, change)}
+    verbs = {verb.__name__: verb for verb in (ports, sample, built, zookeeper, rendered, reloaded, told, change)}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])
