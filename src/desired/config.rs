@@ -2,7 +2,7 @@
 //!
 //! In go changed nodes; out comes a [`Config`] that shares everything unchanged with the one before. Each setting remembers
 //! which fragments speak of it, in byte order of their names and the base fragment first, and is merged again only when one of
-//! these changed (law 12). An erroneous fragment counts for nothing, and [`Fragments::held`] says so.
+//! these changed (law 12). An erroneous fragment counts for nothing, and [`Fragments::config`] says so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

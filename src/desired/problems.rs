@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 
 use crate::model::problem::Problem;
 use crate::model::snapshot::Origin;
@@ -24,6 +25,15 @@ impl Problems {
     /// All problems.
     pub fn iter(&self) -> impl Iterator<Item = &Problem> {
         self.0.values().flat_map(|problems| problems.iter())
+    }
+
+    /// Those of nodes whose problems were others in `earlier`.
+    pub fn new_since<'a>(&'a self, earlier: &'a Self) -> impl Iterator<Item = &'a Problem> {
+        let changed = earlier.0.diff(&self.0).filter_map(|item| match item {
+            DiffItem::Add(_, problems) | DiffItem::Update { new: (_, problems), .. } => Some(problems),
+            DiffItem::Remove(..) => None,
+        });
+        changed.flat_map(|problems| problems.iter())
     }
 
     /// Whether there is none.

@@ -7,6 +7,7 @@ pub mod connection;
 pub mod datasource;
 pub mod digest;
 pub mod instance;
+pub mod pattern;
 pub mod problem;
 pub mod secret;
 pub mod snapshot;

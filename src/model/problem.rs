@@ -27,6 +27,9 @@ pub struct Problem {
     pub znode: String,
     /// The line, counted from 1, where it is known.
     pub line: Option<u64>,
+    /// The column, counted from 1, where it is known and fits: small, because a problem is often the error of a `Result`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u16>,
     /// The field's dotted path, where there is one.
     pub field: Option<String>,
     /// What is wrong and what was expected: lower case, no full stop.
@@ -44,6 +47,7 @@ impl Problem {
         Self {
             znode: origin.as_str().to_owned(),
             line: None,
+            column: None,
             field: None,
             message: message.into(),
             hint: None,
@@ -61,6 +65,13 @@ impl Problem {
     #[must_use]
     pub fn line(mut self, line: impl Into<Option<u64>>) -> Self {
         self.line = line.into();
+        self
+    }
+
+    /// The same, in this column.
+    #[must_use]
+    pub fn column(mut self, column: impl Into<Option<u64>>) -> Self {
+        self.column = column.into().and_then(|column| u16::try_from(column).ok());
         self
     }
 
@@ -90,6 +101,9 @@ impl fmt::Display for Problem {
         f.write_str(&self.znode)?;
         if let Some(line) = self.line {
             write!(f, ":{line}")?;
+            if let Some(column) = self.column {
+                write!(f, ":{column}")?;
+            }
         }
         if let Some(field) = &self.field {
             write!(f, ": {field}")?;
@@ -119,6 +133,7 @@ mod tests {
     fn reads_as_file_line_field_and_message() {
         let problem = Problem::error(&Origin::new("/superset/config/10-a"), "expected a number").line(3).field("ROW_LIMIT");
         assert_eq!(problem.to_string(), "/superset/config/10-a:3: ROW_LIMIT: expected a number");
+        assert_eq!(problem.column(7).to_string(), "/superset/config/10-a:3:7: ROW_LIMIT: expected a number");
     }
 
     #[test]

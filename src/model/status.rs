@@ -59,7 +59,7 @@ pub struct Rollout {
 }
 
 /// The cluster as `setkeeper status -o json` and `/status` show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterStatus {
     /// Every live instance.
     pub instances: Vec<Instance>,

@@ -165,6 +165,11 @@ impl SqlalchemyUri {
         self.query.as_deref()
     }
 
+    /// The query's names and values, decoded.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        url::form_urlencoded::parse(self.query.as_deref().unwrap_or_default().as_bytes())
+    }
+
     /// The same URI with another engine or driver.
     #[must_use]
     pub fn with_scheme(mut self, scheme: &str) -> Self {

@@ -143,6 +143,16 @@ impl Value {
         }
     }
 
+    /// Calls `visit` with every directive that holds no other value in it, at any depth of lists and mappings.
+    pub fn visit_directives<'a>(&'a self, visit: &mut impl FnMut(&'a Directive)) {
+        match self {
+            Self::Directive(directive) => visit(directive),
+            Self::List(items) => items.iter().for_each(|item| item.visit_directives(visit)),
+            Self::Map(map) => map.values().for_each(|value| value.visit_directives(visit)),
+            _ => {}
+        }
+    }
+
     /// The text, where it is plain text.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {

@@ -350,8 +350,7 @@ mod tests {
             assert_eq!(expression(&Value::Directive(directive)), (expected.to_owned(), needs));
         }
         let crontab = Directive::Crontab(["0", "3", "*", "*", "mon"].map(str::to_owned));
-        let expected =
-            "_setkeeper_crontab(minute=\"0\", hour=\"3\", day_of_month=\"*\", month_of_year=\"*\", day_of_week=\"mon\")";
+        let expected = "_setkeeper_crontab(minute=\"0\", hour=\"3\", day_of_week=\"mon\")";
         assert_eq!(expression(&Value::Directive(crontab)), (expected.to_owned(), Needs::CRONTAB));
     }
 

@@ -1,7 +1,17 @@
 //! The agent's own settings, as they are meant: every default filled in, every cross-field law checked.
 //!
-//! YAML, environment and flags come in through [`load`]; a [`Settings`] exists only if all of it is valid. Durations are
+//! YAML, environment and flags come in through [`load::load`]; a [`Settings`] exists only if all of it is valid. Durations are
 //! durations and sizes are bytes here. Secrets are still references ([`Reference`]): a command resolves only those it uses.
+
+pub(crate) mod environment;
+mod laws;
+pub mod load;
+mod read;
+mod scalars;
+mod section;
+mod tree;
+mod unbuilt;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,0 +1,49 @@
+# The one entry for people and CI alike. `make` alone lists the commands.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+CACHE ?= $(or $(SETKEEPER_CACHE),$(CURDIR)/.cache)
+export SETKEEPER_CACHE := $(CACHE)
+CARGO ?= cargo
+DENY_VERSION := 0.20
+
+.PHONY: help demo test lint hermetic live test-matrix bench deny clean
+
+help: ## list the commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## set everything up and show the main job at work, until Ctrl-C (DEMO_EXIT=1: prove it and end)
+	@tests/demo/run
+
+test: lint hermetic live ## set everything up and run all tests
+
+lint: ## formatting, clippy and docs
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
+
+hermetic: ## the tests that need nothing but Rust and python3
+	$(CARGO) test --locked --lib --bins --test it --test layers
+
+live: ## the tests on a real ZooKeeper and a real Superset
+	tests/services/setup zookeeper superset mariadb
+	$(CARGO) build --locked
+	$(CARGO) test --locked --test live -- --test-threads=4
+
+test-matrix: ## the live Superset tests on every supported version
+	tests/services/setup zookeeper superset=6.1.0 superset=5.0.0 superset=4.1.4
+	for version in 6.1.0 5.0.0 4.1.4; do \
+	  SETKEEPER_TEST_SUPERSET=$$version $(CARGO) test --locked --test live superset:: -- --test-threads=2; \
+	done
+
+bench: ## measure speed and memory as ratios to a floor, and write target/bench/report.md
+	tests/services/setup zookeeper superset postgres
+	$(CARGO) bench --locked --bench floor
+
+deny: ## licences, bans and sources of dependencies (ADVISORIES=1: known vulnerabilities too)
+	command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo-deny/bin/cargo-deny || \
+	  $(CARGO) install --locked --root $(CACHE)/cargo-deny cargo-deny@^$(DENY_VERSION)
+	PATH="$(CACHE)/cargo-deny/bin:$$PATH" cargo deny --config .deny.toml check bans licenses sources $(if $(ADVISORIES),advisories)
+
+clean: ## remove what was built and what was set up
+	rm -rf target $(CACHE)

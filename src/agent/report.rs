@@ -1,0 +1,229 @@
+//! The one writer of what this instance says about itself: its record, and the report that HTTP shows.
+//!
+//! Reads what every loop reports; writes the record for the cluster and, for whoever asks over HTTP, the whole cluster as it is
+//! at that moment. Looking at others happens only when asked, so that what agents write about themselves wakes no other
+//! agent (law 12).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::http::Report;
+use crate::metrics;
+use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen};
+use crate::model::problem::Problem;
+use crate::model::status::ClusterStatus;
+use crate::reconcile::config::Outcome;
+use crate::reconcile::connections::Statuses;
+use crate::reconcile::resolve::Resolved;
+use crate::reconcile::sleep_to;
+use crate::zookeeper::cluster::Cluster;
+use crate::zookeeper::link::Link;
+
+/// How long looking at the cluster may take before only this instance's own view is shown.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often metrics are taken of what announces no change.
+const MEASURE_EVERY: Duration = Duration::from_secs(5);
+
+/// What the source says of itself.
+pub enum SourceSeen {
+    /// ZooKeeper: the connection, and the live session.
+    Zookeeper {
+        /// How the connection fares.
+        link: watch::Receiver<Link>,
+        /// The live session.
+        cluster: watch::Receiver<Option<Cluster>>,
+    },
+    /// A folder.
+    Directory {
+        /// How reading it fares.
+        status: watch::Receiver<crate::directory::Status>,
+    },
+}
+
+/// What the reporter reads.
+pub struct Inputs {
+    /// What this instance makes of the config tree.
+    pub outcome: watch::Receiver<Outcome>,
+    /// What should be true.
+    pub resolved: watch::Receiver<Option<Arc<Resolved>>>,
+    /// Whether it leads.
+    pub standing: watch::Receiver<Standing>,
+    /// The Superset beside it.
+    pub superset: watch::Receiver<SupersetSeen>,
+    /// What it knows of the datasources, while it leads.
+    pub statuses: watch::Receiver<Option<Statuses>>,
+    /// The source.
+    pub source: SourceSeen,
+}
+
+/// The reporter.
+pub struct Reporter {
+    /// What it reads.
+    pub inputs: Inputs,
+    /// Rung by whoever wants the cluster looked at.
+    pub ask: Arc<Notify>,
+    /// The record for the cluster.
+    pub record: watch::Sender<Option<Instance>>,
+    /// The report for HTTP.
+    pub report: watch::Sender<Arc<Report>>,
+}
+
+impl Reporter {
+    /// Runs until cancelled.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        loop {
+            self.write_record();
+            let asked = tokio::select! {
+                () = cancel.cancelled() => return,
+                () = self.ask.notified() => true,
+                changed = self.inputs.changed() => if changed { false } else { return },
+            };
+            self.write_record();
+            let cluster = if asked { self.look().await } else { self.own_view() };
+            self.write_report(cluster);
+        }
+    }
+
+    fn write_record(&self) {
+        let before = self.report.borrow().instance.clone();
+        let next = self.inputs.record(before.clone());
+        self.measure(next.role);
+        self.record.send_if_modified(|record| {
+            let is_new = record.as_ref() != Some(&next);
+            *record = Some(next.clone());
+            is_new
+        });
+        if next != before {
+            self.report.send_modify(|report| Arc::make_mut(report).instance = next);
+        }
+    }
+
+    fn measure(&self, role: Role) {
+        metrics::leader(role);
+        let statuses = self.inputs.statuses.borrow().clone().unwrap_or_default();
+        metrics::datasources(statuses.values());
+        if let SourceSeen::Zookeeper { link, .. } = &self.inputs.source {
+            let link = link.borrow();
+            metrics::zookeeper_connected(link.connected);
+            metrics::watches_rearmed(link.rearms);
+            link.last_seen.into_iter().for_each(metrics::zookeeper_seen);
+        }
+    }
+
+    fn write_report(&self, cluster: ClusterStatus) {
+        self.report.send_modify(|report| {
+            let instance = report.instance.clone();
+            let applied = self.inputs.outcome.borrow().applied.revision.is_some();
+            *report = Arc::new(Report { cluster, instance, applied });
+        });
+    }
+
+    /// The cluster as this instance knows it without asking anybody.
+    fn own_view(&self) -> ClusterStatus {
+        let instance = self.report.borrow().instance.clone();
+        let leader = (instance.role == Role::Leader).then(|| instance.id.clone());
+        let statuses = self.inputs.statuses.borrow().clone();
+        let datasources = statuses.map(|statuses| statuses.values().cloned().collect()).unwrap_or_default();
+        ClusterStatus {
+            instances: vec![instance],
+            leader,
+            datasources,
+            problems: self.inputs.problems(),
+            ..ClusterStatus::default()
+        }
+    }
+
+    async fn look(&self) -> ClusterStatus {
+        let own = self.own_view();
+        let SourceSeen::Zookeeper { cluster, .. } = &self.inputs.source else { return own };
+        let Some(cluster) = cluster.borrow().clone() else { return own };
+        let look = async {
+            let (instances, leader, statuses, rollout) =
+                tokio::join!(cluster.instances(), cluster.leader(), cluster.datasource_statuses(), cluster.rollout());
+            let (instances, statuses) = (instances?, statuses?);
+            let problems = [own.problems.clone(), instances.problems, statuses.problems].concat();
+            Ok::<_, crate::zookeeper::error::Error>(ClusterStatus {
+                instances: instances.records,
+                leader: leader?,
+                datasources: statuses.records,
+                problems,
+                rollout: rollout?,
+            })
+        };
+        match tokio::time::timeout(LOOK_LIMIT, look).await {
+            Ok(Ok(status)) => status,
+            _ => own,
+        }
+    }
+}
+
+impl Inputs {
+    /// Waits until anything changed; `false` once a writer is gone.
+    async fn changed(&mut self) -> bool {
+        let deadline = self.deadline();
+        tokio::select! {
+            changed = self.outcome.changed() => changed.is_ok(),
+            changed = self.resolved.changed() => changed.is_ok(),
+            changed = self.standing.changed() => changed.is_ok(),
+            changed = self.superset.changed() => changed.is_ok(),
+            changed = self.statuses.changed() => changed.is_ok(),
+            changed = self.source.changed() => changed,
+            // A leader's deadline passes, and ZooKeeper answers, without a word.
+            () = sleep_to(deadline) => true,
+            () = tokio::time::sleep(MEASURE_EVERY) => true,
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match *self.standing.borrow() {
+            Standing::Leader { until, .. } if until > Instant::now() => Some(until),
+            _ => None,
+        }
+    }
+
+    fn record(&self, before: Instance) -> Instance {
+        let outcome = self.outcome.borrow();
+        let standing = *self.standing.borrow();
+        let role = if standing.leads(Instant::now()) { Role::Leader } else { Role::Follower };
+        let since = if outcome.state == before.state { before.since } else { jiff::Timestamp::now().to_string() };
+        let error = outcome.error.clone().or_else(|| self.source.error());
+        let state = if outcome.state == State::InSync && outcome.error.is_some() { State::Held } else { outcome.state };
+        Instance {
+            role,
+            state,
+            since,
+            desired: outcome.desired.clone(),
+            applied: outcome.applied.clone(),
+            superset: self.superset.borrow().clone(),
+            error,
+            ..before
+        }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let resolved = self.resolved.borrow();
+        let tree = resolved.iter().flat_map(|resolved| resolved.resolution.problems.iter());
+        tree.chain(self.outcome.borrow().problems.iter()).cloned().collect()
+    }
+}
+
+impl SourceSeen {
+    async fn changed(&mut self) -> bool {
+        match self {
+            Self::Zookeeper { link, .. } => link.changed().await.is_ok(),
+            Self::Directory { status } => status.changed().await.is_ok(),
+        }
+    }
+
+    /// What is wrong with the source, one line.
+    fn error(&self) -> Option<String> {
+        match self {
+            Self::Zookeeper { link, .. } => link.borrow().errors.values().next().cloned(),
+            Self::Directory { status } => status.borrow().error.clone(),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The tree as a command sees it: read once, from ZooKeeper within five seconds or from the folder.
+//!
+//! Resolves no secret but ZooKeeper's own password. Where no agent has made the cluster's key yet, a passing one serves: the
+//! digests that it makes are then known to nobody, so that everything counts as new.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::desired::lens::Lens;
+use crate::desired::resolver::{Resolution, Resolver};
+use crate::files::state;
+use crate::model::digest::DigestKey;
+use crate::model::snapshot::Snapshot;
+use crate::output::{Advice, advised};
+use crate::settings::{Settings, Source, Zookeeper};
+use crate::zookeeper::access::Access;
+use crate::zookeeper::cluster::{Cluster, LIMIT};
+use crate::zookeeper::error::Error;
+use crate::{directory, secrets};
+
+/// Where the tree is.
+pub(super) enum Place {
+    /// In ZooKeeper, through a session of this command.
+    Zookeeper(Cluster),
+    /// In a folder.
+    Directory(PathBuf),
+}
+
+/// The tree, and the key under which it is digested.
+pub(super) struct Seen {
+    /// The tree.
+    pub snapshot: Snapshot,
+    /// The key.
+    pub key: DigestKey,
+}
+
+/// Runs a command's work to its end.
+pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("failed to start the runtime")?.block_on(work)
+}
+
+/// Reads the tree and closes what was opened for it.
+pub(super) async fn read(settings: &Settings) -> anyhow::Result<Seen> {
+    let (seen, place) = within(settings, async {
+        let place = Place::open(settings).await?;
+        Ok((place.seen(settings).await?, place))
+    })
+    .await?;
+    place.close().await;
+    Ok(seen)
+}
+
+/// `work` on ZooKeeper, within the time that a command has for it.
+pub(super) async fn within<T>(settings: &Settings, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    match (&settings.source, timeout(LIMIT, Box::pin(work)).await) {
+        (_, Ok(done)) => done,
+        (Source::Zookeeper(zookeeper), Err(_)) => {
+            let error = Error::ConnectTimeout { hosts: zookeeper.connect.clone(), limit: LIMIT };
+            Err(failed(&error))
+        }
+        (Source::Directory { path }, Err(_)) => anyhow::bail!("failed to read {} within {LIMIT:?}", path.display()),
+    }
+}
+
+/// What ZooKeeper refused, with what to do about it.
+pub(super) fn failed(error: &Error) -> anyhow::Error {
+    advised(error, error.hint().map(ToOwned::to_owned))
+}
+
+/// A session for a command that writes; a folder is for people to edit.
+pub(super) async fn cluster(settings: &Settings) -> anyhow::Result<Cluster> {
+    match &settings.source {
+        Source::Zookeeper(zookeeper) => connect(zookeeper, settings).await,
+        Source::Directory { path } => Err(not_ours(path)),
+    }
+}
+
+fn not_ours(path: &Path) -> anyhow::Error {
+    let message = format!("the tree is the folder {}, which this command does not write", path.display());
+    Advice { message, hint: "edit its files; the agent takes them as soon as they are saved".to_owned() }.into()
+}
+
+async fn connect(zookeeper: &Zookeeper, settings: &Settings) -> anyhow::Result<Cluster> {
+    let password = match &zookeeper.auth {
+        Some(auth) => Some(
+            secrets::reference(&auth.password)
+                .await
+                .map_err(|error| advised(&error, error.hint()))
+                .context("failed to resolve source.zookeeper.auth.password")?,
+        ),
+        None => None,
+    };
+    let access = Access::new(zookeeper, &settings.layout, watch::channel(password).1);
+    let access = access.map_err(|error| failed(&error.into()))?;
+    Cluster::open(&access, LIMIT).await.map_err(|error| failed(&error))
+}
+
+impl Place {
+    /// Opens a session where the tree is in ZooKeeper.
+    pub async fn open(settings: &Settings) -> anyhow::Result<Self> {
+        Ok(match &settings.source {
+            Source::Zookeeper(zookeeper) => Self::Zookeeper(connect(zookeeper, settings).await?),
+            Source::Directory { path } => Self::Directory(path.clone()),
+        })
+    }
+
+    /// The tree as it is now.
+    pub async fn seen(&self, settings: &Settings) -> anyhow::Result<Seen> {
+        match self {
+            Self::Zookeeper(cluster) => Seen::of(cluster).await,
+            Self::Directory(path) => {
+                let snapshot = directory::read(path, &settings.layout).await.with_context(|| Advice {
+                    message: format!("failed to read the tree in {}", path.display()),
+                    hint: "check source.directory.path".to_owned(),
+                })?;
+                let key = state::peek_key(&settings.state_dir).map_err(|error| advised(&error, error.hint()))?;
+                Ok(Seen { snapshot, key: key.map_or_else(passing_key, Ok)? })
+            }
+        }
+    }
+
+    /// Ends the session.
+    pub async fn close(self) {
+        if let Self::Zookeeper(cluster) = self {
+            cluster.close().await;
+        }
+    }
+}
+
+impl Seen {
+    /// The tree in ZooKeeper as it is now.
+    pub async fn of(cluster: &Cluster) -> anyhow::Result<Self> {
+        let (snapshot, key) = tokio::try_join!(cluster.snapshot(), cluster.key()).map_err(|error| failed(&error))?;
+        Ok(Self { snapshot, key: key.map_or_else(passing_key, Ok)? })
+    }
+
+    /// What the tree comes to for this instance.
+    pub fn resolve(&self, settings: &Settings) -> (Resolver, Resolution) {
+        resolve(settings, &self.key, &self.snapshot)
+    }
+}
+
+/// What a tree comes to for this instance.
+pub(super) fn resolve(settings: &Settings, key: &DigestKey, snapshot: &Snapshot) -> (Resolver, Resolution) {
+    let mut resolver = Resolver::new(Lens::new(settings));
+    let resolution = resolver.resolve(key, snapshot);
+    (resolver, resolution)
+}
+
+/// A key for digests that nobody keeps.
+pub(super) fn passing_key() -> anyhow::Result<DigestKey> {
+    DigestKey::from_bytes(&rand::random::<[u8; DigestKey::LEN]>()).context("failed to make a key")
+}

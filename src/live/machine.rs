@@ -1,0 +1,214 @@
+//! This machine: the rendered files, the reload, and what survives a restart.
+//!
+//! Files are installed before anything is remembered. What is remembered is written a moment later by the [`Keeper`], so that a
+//! burst of changes costs one copy and never delays the file itself; only the mark that a reload is under way is durable
+//! before the reload begins.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::line;
+use crate::desired::guard::Inventory;
+use crate::files::stage::{self, Installed, Wanted};
+use crate::files::state::{Applied, FileCopy, LastGood, StateDir};
+use crate::files::{self, off_thread};
+use crate::model::instance::Version;
+use crate::model::problem::Problem;
+use crate::model::snapshot::Origin;
+use crate::plan::files::{FileSeen, FileStep, FileWanted};
+use crate::render::renderer::{Source, Sources, Target};
+use crate::settings::Render;
+use crate::superset::reload::Way;
+use crate::world::{Fault, FaultKind, Host};
+
+/// How long a reload command may take.
+const RELOAD_LIMIT: Duration = Duration::from_secs(120);
+/// How long to wait for the next change before what was applied is written down.
+const QUIET: Duration = Duration::from_millis(100);
+/// How large a base or a template may be.
+const LARGEST_SOURCE: u64 = 4 << 20;
+
+/// This machine.
+pub struct Machine {
+    /// What is rendered.
+    pub render: Render,
+    /// How Superset is told.
+    pub way: Way,
+    /// Where things are remembered.
+    pub state: Arc<StateDir>,
+    /// What is to be remembered.
+    pub memory: watch::Sender<LastGood>,
+}
+
+impl Host for Machine {
+    fn sources(&self) -> Result<Sources, Vec<Problem>> {
+        sources(&self.render)
+    }
+
+    fn observe(&self, wanted: &[FileWanted]) -> Result<Vec<Option<FileSeen>>, Fault> {
+        let look = |file: &FileWanted| {
+            let seen = files::observe(&file.path).map_err(|error| fault(&error, error.hint()))?;
+            Ok(seen.map(|seen| FileSeen { mode: seen.mode, bytes: seen.bytes }))
+        };
+        wanted.iter().map(look).collect()
+    }
+
+    fn reloads(&self) -> bool {
+        self.way != Way::None
+    }
+
+    async fn intend(&mut self) -> Result<(), Fault> {
+        self.memory.send_modify(|memory| memory.reloading = true);
+        let (state, memory) = (Arc::clone(&self.state), self.memory.borrow().clone());
+        off_thread(move || state.save(&memory)).await.map(drop).map_err(|error| fault(&error, error.hint()))
+    }
+
+    async fn apply(&mut self, step: &FileStep) -> Result<(), Fault> {
+        match step {
+            FileStep::Install(files) => {
+                let wanted =
+                    files.iter().map(|file| Wanted { path: file.path.clone(), bytes: file.bytes.to_vec(), mode: file.mode });
+                let installed = stage::install(wanted.collect()).await.map_err(|error| fault(&error, error.hint()))?;
+                self.keep_what_was_there(&installed);
+                Ok(())
+            }
+            FileStep::Reload => self.way.reload(RELOAD_LIMIT).await.map_err(|error| fault(&error, None)),
+        }
+    }
+
+    fn remember(&mut self, version: &Version, files: &[FileWanted]) {
+        let files = files.iter().map(|file| FileCopy::new(&file.path, file.mode, file.bytes.to_vec())).collect();
+        self.memory.send_modify(|memory| {
+            memory.reloading = false;
+            memory.advance(Applied { version: version.clone(), files });
+        });
+    }
+}
+
+impl Machine {
+    /// What lay there before the first install was nobody's but its owner's: it is kept as the previous revision.
+    fn keep_what_was_there(&self, installed: &Installed) {
+        self.memory.send_if_modified(|memory| {
+            if memory.applied.files.is_empty() {
+                memory.applied.files = installed.replaced.iter().filter_map(FileCopy::of_previous).collect();
+            }
+            // It is written down together with what was installed.
+            false
+        });
+    }
+}
+
+/// Clears what an earlier run that was killed left beside the files that are rendered.
+pub fn sweep(render: &Render) -> Result<(), Fault> {
+    let targets = render.templates.iter().map(|template| template.path.as_path()).chain([render.superset_config.path.as_path()]);
+    let swept = stage::sweep(targets).map_err(|error| fault(&error, error.hint()))?;
+    if swept > 0 {
+        info!(files = swept, "removed half-written files of an earlier run");
+    }
+    Ok(())
+}
+
+/// Reads what is rendered besides the tree: the base and the templates.
+pub fn sources(render: &Render) -> Result<Sources, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut read = |path: &Path| {
+        let text = read_text(path).map_err(|problem| problems.push(problem)).ok()?;
+        Some(Source { origin: Origin::new(path.to_string_lossy()), text: text.into() })
+    };
+    let base = render.superset_config.base.as_deref().and_then(&mut read);
+    let templates = render
+        .templates
+        .iter()
+        .filter_map(|template| Some((read(&template.source)?, Target { path: template.path.clone(), mode: template.mode })));
+    let sources = Sources { base, templates: templates.collect() };
+    if problems.is_empty() { Ok(sources) } else { Err(problems) }
+}
+
+fn fault(error: &(dyn std::error::Error + 'static), hint: Option<String>) -> Fault {
+    let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+    Fault { kind: FaultKind::Refused, message: format!("{}{hint}", line(error)) }
+}
+
+fn read_text(path: &Path) -> Result<String, Problem> {
+    let problem = |message: String| Problem::error(&Origin::new(path.to_string_lossy()), message);
+    let length = std::fs::metadata(path).map_err(|error| problem(format!("failed to read it: {error}")))?.len();
+    if length > LARGEST_SOURCE {
+        return Err(problem(format!("it has {length} bytes; at most {LARGEST_SOURCE} are rendered")));
+    }
+    std::fs::read_to_string(path).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => problem("it is not UTF-8 text".to_owned()),
+        _ => problem(format!("failed to read it: {error}")),
+    })
+}
+
+/// Brings back those files of the last good revision that are missing altogether: Superset may be waiting for them while
+/// ZooKeeper is away. A file that exists is left alone, whatever it holds.
+pub async fn restore_missing(last_good: &LastGood) -> Result<Vec<PathBuf>, Fault> {
+    let missing: Vec<_> = last_good
+        .applied
+        .files
+        .iter()
+        .filter(|file| matches!(files::observe(&file.path), Ok(None)))
+        .map(FileCopy::wanted)
+        .collect();
+    let paths = missing.iter().map(|file| file.path.clone()).collect();
+    stage::install(missing).await.map_err(|error| fault(&error, error.hint()))?;
+    Ok(paths)
+}
+
+/// Writes down what is to be remembered, once it has stood still for a moment.
+pub struct Keeper {
+    /// Where.
+    pub state: Arc<StateDir>,
+    /// What was applied.
+    pub memory: watch::Receiver<LastGood>,
+    /// What the tree held that was accepted last.
+    pub accepted: watch::Receiver<Option<Inventory>>,
+}
+
+impl Keeper {
+    /// Runs until cancelled, and writes what is left then.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut goes_on = true;
+        while goes_on {
+            goes_on = self.changed(&cancel).await;
+            while goes_on {
+                tokio::select! {
+                    more = self.changed(&cancel) => goes_on = more,
+                    () = tokio::time::sleep(QUIET) => break,
+                }
+            }
+            self.save().await;
+        }
+    }
+
+    /// Waits for a change; `false` once there will be no more.
+    async fn changed(&mut self, cancel: &CancellationToken) -> bool {
+        tokio::select! {
+            changed = self.memory.changed() => changed.is_ok(),
+            changed = self.accepted.changed() => changed.is_ok(),
+            () = cancel.cancelled() => false,
+        }
+    }
+
+    async fn save(&mut self) {
+        let (state, mut memory) = (Arc::clone(&self.state), self.memory.borrow_and_update().clone());
+        let accepted = self.accepted.borrow_and_update().clone();
+        let saved = off_thread(move || {
+            memory.inventory = accepted.and_then(|accepted| serde_json::to_value(accepted).ok()).unwrap_or_default();
+            state.save(&memory)
+        });
+        if let Err(error) = saved.await {
+            error!(
+                error = line(&error),
+                "failed to remember the last good revision; a restart without zookeeper would not find it"
+            );
+        }
+    }
+}

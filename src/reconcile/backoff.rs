@@ -1,0 +1,57 @@
+//! Backoff of one thing that fails: doubling, capped, jittered, with the clock handed in.
+
+use std::time::{Duration, Instant};
+
+const FIRST: Duration = Duration::from_secs(2);
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// How often something failed in a row, and until when it rests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backoff {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Backoff {
+    /// The backoff after one more failure at `now`.
+    #[must_use]
+    pub fn after_failure(&self, now: Instant) -> Self {
+        let doubled = FIRST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(LONGEST);
+        // Between 80 % and 120 %: instances and datasources that failed together do not come back together.
+        let jittered = doubled.mul_f64(rand::random_range(0.8..1.2));
+        Self { failures: self.failures.saturating_add(1), until: Some(now + jittered) }
+    }
+
+    /// Whether it may be tried at `now`.
+    #[must_use]
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| until <= now)
+    }
+
+    /// Until when it rests.
+    #[must_use]
+    pub fn until(&self) -> Instant {
+        self.until.unwrap_or_else(Instant::now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_up_to_a_cap() {
+        let now = Instant::now();
+        let mut backoff = Backoff::default();
+        assert!(backoff.is_over(now));
+        let mut rests = Vec::new();
+        for _ in 0..40 {
+            backoff = backoff.after_failure(now);
+            rests.push(backoff.until() - now);
+        }
+        assert!(rests[0] >= FIRST.mul_f64(0.8) && rests[0] <= FIRST.mul_f64(1.2));
+        assert!(rests[3] > rests[0] * 4);
+        assert!(rests[39] <= LONGEST.mul_f64(1.2));
+        assert!(!backoff.is_over(now));
+    }
+}

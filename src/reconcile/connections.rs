@@ -1,0 +1,277 @@
+//! The loop that keeps Superset's connections as the tree wants them, while this instance leads.
+//!
+//! Reads what is wanted from the resolving loop, who leads from the election, and the generation of secret files; reports every
+//! datasource's status. All judgement is in the [`Ledger`]; this loop runs its jobs side by side, in two lanes: what failed
+//! last time never takes the place of what works (law 11). Leadership is asked for again right before each write (law 7);
+//! once it is in doubt, everything under way is dropped and the next term observes first.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::ledger::{self, Job, Ledger, Outcome, Rules};
+use super::resolve::Resolved;
+use super::sleep_to;
+use super::wants::Wants;
+use crate::metrics;
+use crate::model::datasource::DatasourceName;
+use crate::model::instance::{InstanceId, Standing};
+use crate::model::status::{DatasourceState, DatasourceStatus};
+use crate::plan::connections::{Step, Wanted};
+use crate::world::{Connections, Fault, FaultKind};
+
+/// How many jobs may be begun at once: most of them wait for a lane or for a server's answer to a probe.
+const BEGUN_AT_ONCE: usize = 64;
+/// How long statuses are gathered before they are reported: a thousand pushes are not a thousand reports.
+const REPORT_EVERY: Duration = Duration::from_millis(200);
+
+/// What the loop reads.
+pub struct Inputs {
+    /// What the tree wants.
+    pub resolved: watch::Receiver<Option<Arc<Resolved>>>,
+    /// Whether this instance leads.
+    pub standing: watch::Receiver<Standing>,
+    /// Grows when a secret's file changed.
+    pub secrets: watch::Receiver<u64>,
+}
+
+/// Every datasource's status, as last reported.
+pub type Statuses = Arc<BTreeMap<DatasourceName, DatasourceStatus>>;
+
+/// The loop and what it needs.
+pub struct ConnectionsLoop<C> {
+    /// Superset.
+    pub world: Arc<C>,
+    /// The ledger's rules.
+    pub rules: Rules,
+    /// How many calls at once.
+    pub concurrency: usize,
+    /// Who reports.
+    pub instance: InstanceId,
+    /// What it reads.
+    pub inputs: Inputs,
+    /// What it reports.
+    pub statuses: watch::Sender<Option<Statuses>>,
+    /// What each datasource's connection should hold.
+    pub wants: Wants,
+}
+
+/// One term of leadership: its ledger and its jobs.
+struct Term {
+    number: u64,
+    ledger: Ledger,
+    jobs: JoinSet<Outcome>,
+    lanes: Lanes,
+}
+
+#[derive(Clone)]
+struct Lanes {
+    healthy: Arc<Semaphore>,
+    suspect: Arc<Semaphore>,
+}
+
+impl<C: Connections> ConnectionsLoop<C> {
+    /// Runs until cancelled; then waits for no call: what it began may be done or not, and whoever leads next observes first.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut term = None;
+        let mut report_at = None;
+        loop {
+            let now = Instant::now();
+            if self.follow_standing(&mut term, now).await {
+                report_at = Some(now);
+            }
+            let wake = term.as_mut().and_then(|term| self.advance(term, now));
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                changed = self.inputs.resolved.changed() => match changed {
+                    Ok(()) => {
+                        self.take_wanted(&mut term).await;
+                        report_at = Some(Instant::now());
+                    }
+                    Err(_) => break,
+                },
+                changed = self.inputs.secrets.changed() => match changed {
+                    Ok(()) => self.take_wanted(&mut term).await,
+                    Err(_) => break,
+                },
+                changed = self.inputs.standing.changed() => if changed.is_err() { break },
+                Some(outcome) = next_outcome(&mut term) => {
+                    if let Some(term) = &mut term {
+                        log(&outcome);
+                        term.ledger.record(outcome, Instant::now());
+                    }
+                    report_at.get_or_insert_with(|| Instant::now() + REPORT_EVERY);
+                }
+                () = sleep_to(report_at) => {
+                    report_at = None;
+                    self.report(term.as_ref());
+                }
+                () = sleep_to(wake) => {}
+            }
+        }
+    }
+
+    /// Begins and ends terms, and says whether one began.
+    async fn follow_standing(&mut self, term: &mut Option<Term>, now: Instant) -> bool {
+        let standing = *self.inputs.standing.borrow_and_update();
+        let number = match standing {
+            Standing::Leader { term, .. } if standing.leads(now) => Some(term),
+            _ => None,
+        };
+        if term.as_ref().map(|term| term.number) == number {
+            return false;
+        }
+        *term = number.map(|number| Term {
+            number,
+            ledger: Ledger::open(self.rules.clone(), now),
+            jobs: JoinSet::new(),
+            lanes: Lanes { healthy: Arc::new(Semaphore::new(self.concurrency)), suspect: Arc::new(Semaphore::new(1)) },
+        });
+        if term.is_none() {
+            self.statuses.send_replace(None);
+        }
+        self.wants.forget_listener();
+        self.take_wanted(term).await;
+        term.is_some()
+    }
+
+    /// Begins what can be begun, and says when to look again.
+    fn advance(&self, term: &mut Term, now: Instant) -> Option<Instant> {
+        while term.jobs.len() < BEGUN_AT_ONCE {
+            let Some(job) = term.ledger.next(now) else { break };
+            let leave = Leave { standing: self.inputs.standing.clone(), term: term.number };
+            term.jobs.spawn(run(Arc::clone(&self.world), job, term.lanes.clone(), leave));
+        }
+        term.ledger.wake_after(now)
+    }
+
+    async fn take_wanted(&mut self, term: &mut Option<Term>) {
+        let resolved = self.inputs.resolved.borrow_and_update().clone();
+        let generation = *self.inputs.secrets.borrow_and_update();
+        let (Some(term), Some(resolved)) = (term, resolved) else { return };
+        if let Some((wanted, unfit)) = self.wants.take(&*self.world, &self.rules.cluster, &resolved, generation).await {
+            term.ledger.want(wanted, unfit);
+        }
+    }
+
+    /// Reports every datasource, once Superset has been observed in this term: before that nothing is known of any.
+    fn report(&self, term: Option<&Term>) {
+        let Some(term) = term.filter(|term| term.ledger.has_observed()) else { return };
+        let standings = term.ledger.standings();
+        self.statuses.send_if_modified(|statuses| {
+            let now = jiff::Timestamp::now().to_string();
+            let before = statuses.as_deref();
+            let status = |(name, standing): (DatasourceName, ledger::Standing)| {
+                let status = self.status(name.clone(), standing, before.and_then(|before| before.get(&name)), &now);
+                (name, status)
+            };
+            let next: BTreeMap<_, _> = standings.into_iter().map(status).collect();
+            let is_new = before != Some(&next);
+            if is_new {
+                *statuses = Some(Arc::new(next));
+            }
+            is_new
+        });
+    }
+
+    /// The status of one datasource; what did not change keeps its time.
+    fn status(
+        &self,
+        name: DatasourceName,
+        standing: ledger::Standing,
+        before: Option<&DatasourceStatus>,
+        now: &str,
+    ) -> DatasourceStatus {
+        let ledger::Standing { state, uuid, database_id, error } = standing;
+        let is_pending = state == DatasourceState::Pending;
+        let mut status = DatasourceStatus { name, state, uuid, database_id, error, at: None, by: None };
+        if let Some(before) = before {
+            (status.at, status.by) = (before.at.clone(), before.by.clone());
+            if status == *before {
+                return status;
+            }
+        }
+        status.at = (!is_pending).then(|| now.to_owned());
+        status.by = (!is_pending).then(|| self.instance.clone());
+        status
+    }
+}
+
+/// Leave to write: the election, and the term under which a job was begun.
+struct Leave {
+    standing: watch::Receiver<Standing>,
+    term: u64,
+}
+
+impl Leave {
+    fn holds(&self) -> bool {
+        let standing = *self.standing.borrow();
+        standing.leads(Instant::now()) && matches!(standing, Standing::Leader { term, .. } if term == self.term)
+    }
+}
+
+async fn run<C: Connections>(world: Arc<C>, job: Job, lanes: Lanes, leave: Leave) -> Outcome {
+    match job {
+        Job::List => Outcome::Listed(world.list().await),
+        Job::Look { name, id } => {
+            let _lane = lanes.healthy.acquire().await;
+            Outcome::Looked { name, id, result: world.look(id).await }
+        }
+        Job::Push { name, step, wanted, suspect } => {
+            let lane = if suspect { &lanes.suspect } else { &lanes.healthy };
+            let result = push(&*world, &step, wanted.as_deref(), lane, &leave).await;
+            Outcome::Pushed { name, step, wanted, result }
+        }
+    }
+}
+
+/// Probes outside the lane, since a dead server costs the probe's whole deadline, and writes inside it.
+async fn push<C: Connections>(
+    world: &C,
+    step: &Step,
+    wanted: Option<&Wanted>,
+    lane: &Semaphore,
+    leave: &Leave,
+) -> Result<i64, Fault> {
+    if let Some(server) = wanted.and_then(|wanted| wanted.server.as_ref()) {
+        world.probe(server).await?;
+    }
+    let _lane = lane.acquire().await;
+    if !leave.holds() {
+        return Err(Fault { kind: FaultKind::Superset, message: "leadership was lost before the write".to_owned() });
+    }
+    let began = Instant::now();
+    let applied = world.apply(step).await;
+    metrics::pushed(began.elapsed());
+    applied
+}
+
+async fn next_outcome(term: &mut Option<Term>) -> Option<Outcome> {
+    // A job that panicked has no outcome; its name stays in flight until the term ends, so it cannot be pushed twice.
+    match term {
+        Some(term) if !term.jobs.is_empty() => term.jobs.join_next().await.and_then(Result::ok),
+        _ => std::future::pending().await,
+    }
+}
+
+fn log(outcome: &Outcome) {
+    match outcome {
+        Outcome::Pushed { name, step, result: Ok(id), .. } => {
+            let differs = if let Step::Update { differs, .. } = step { differs.join(", ") } else { String::new() };
+            info!(datasource = %name, step = step.verb(), database_id = id, fields = differs, "pushed a connection");
+        }
+        Outcome::Pushed { name, step, result: Err(fault), .. } => {
+            warn!(datasource = %name, step = step.verb(), error = %fault, "failed to push a connection");
+        }
+        Outcome::Looked { name, result: Err(fault), .. } => {
+            warn!(datasource = %name, error = %fault, "failed to look at a connection");
+        }
+        Outcome::Listed(Err(fault)) => warn!(error = %fault, "failed to list connections"),
+        Outcome::Listed(Ok(_)) | Outcome::Looked { .. } => {}
+    }
+}

@@ -1,0 +1,123 @@
+//! The loop that resolves each new tree into what should be true.
+//!
+//! Reads the newest tree of the source; sends the newest [`Resolved`]. It owns the resolver, which remembers what it read, so
+//! that a change costs in proportion to what changed (law 12), and the inventory of the tree that was accepted last: a tree
+//! that lost too much at once is held, and everything stays as it was (law 2).
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::desired::Held;
+use crate::desired::config::Config;
+use crate::desired::datasources::{Invalid, Valid};
+use crate::desired::guard::{self, Inventory};
+use crate::desired::resolver::{Resolution, Resolver};
+use crate::model::digest::DigestKey;
+use crate::model::snapshot::Tree;
+
+/// What should be true, by the newest tree.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// Under which everything is digested.
+    pub key: Arc<DigestKey>,
+    /// What the newest tree comes to.
+    pub resolution: Resolution,
+    /// Why the tree as a whole is held.
+    pub held: Option<Held>,
+    /// The datasources of the newest tree that was accepted; none before there was one.
+    datasources: Option<(Valid, Invalid)>,
+}
+
+impl Resolved {
+    /// The config, or why the last good one stays.
+    pub fn config(&self) -> Result<&Arc<Config>, &Held> {
+        match &self.held {
+            Some(held) => Err(held),
+            None => self.resolution.config.as_ref(),
+        }
+    }
+
+    /// The valid and the invalid datasources of the newest accepted tree.
+    #[must_use]
+    pub fn datasources(&self) -> Option<(&Valid, &Invalid)> {
+        self.datasources.as_ref().map(|(valid, invalid)| (valid, invalid))
+    }
+}
+
+/// The loop and what it needs.
+pub struct ResolveLoop {
+    /// What the source publishes.
+    pub tree: watch::Receiver<Option<Tree>>,
+    /// Turns a tree into what should be true.
+    pub resolver: Resolver,
+    /// The share of its datasources that a tree may lose at once.
+    pub max_loss: f64,
+    /// What the tree held that was accepted last.
+    pub accepted: watch::Sender<Option<Inventory>>,
+    /// What should be true.
+    pub resolved: watch::Sender<Option<Arc<Resolved>>>,
+}
+
+impl ResolveLoop {
+    /// Runs until cancelled.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                changed = self.tree.changed() => if changed.is_err() { return },
+            }
+            let Some(tree) = self.tree.borrow_and_update().clone() else { continue };
+            let resolved = self.resolve(tree);
+            self.resolved.send_replace(Some(Arc::new(resolved)));
+        }
+    }
+
+    fn resolve(&mut self, tree: Tree) -> Resolved {
+        let resolution = self.resolver.resolve(&tree.key, &tree.snapshot);
+        let before = self.resolved.borrow().clone();
+        let held = {
+            let accepted = self.accepted.borrow();
+            guard::admit(accepted.as_ref(), &resolution.inventory, &resolution.tree, &resolution.rollout, self.max_loss).err()
+        };
+        let datasources = match &held {
+            Some(_) => before.as_ref().and_then(|before| before.datasources.clone()),
+            None => Some((resolution.datasources.clone(), resolution.invalid.clone())),
+        };
+        let resolved = Resolved { key: tree.key, resolution, held, datasources };
+        if resolved.held.is_none() {
+            self.accept(&resolved.resolution.inventory);
+        }
+        log(before.as_deref(), &resolved);
+        resolved
+    }
+
+    fn accept(&self, inventory: &Inventory) {
+        self.accepted.send_if_modified(|accepted| {
+            let is_new = accepted.as_ref().is_none_or(|accepted| differs(accepted, inventory));
+            if is_new {
+                *accepted = Some(inventory.clone());
+            }
+            is_new
+        });
+    }
+}
+
+/// Whether two inventories differ, at the cost of their difference.
+fn differs(one: &Inventory, other: &Inventory) -> bool {
+    one.config != other.config || one.datasources.diff(&other.datasources).next().is_some()
+}
+
+fn log(before: Option<&Resolved>, now: &Resolved) {
+    let known = before.map(|before| before.resolution.problems.clone()).unwrap_or_default();
+    for problem in now.resolution.problems.new_since(&known) {
+        warn!(znode = problem.znode, line = problem.line, field = problem.field, "problem in the tree: {}", problem.message);
+    }
+    match (before.and_then(|before| before.held.as_ref()), &now.held) {
+        (None, Some(held)) => warn!(reason = %held, "the tree is held"),
+        (Some(_), None) => info!("the tree is no longer held"),
+        _ => {}
+    }
+}

@@ -1,0 +1,294 @@
+//! Making Superset load a new config: by HUP, by a command, or not at all.
+//!
+//! In: the settings of `reload`, turned into a [`Way`] once. Out: done, or why not. A reload that is done is not yet one that
+//! worked: whether Superset answers with the new config is for whoever verifies. A command runs with its arguments as given,
+//! without a shell, in a process group of its own, which is ended as a whole at the deadline or when the caller gives up.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::gunicorn::{GunicornError, hup};
+use super::scrub::Scrub;
+use crate::settings::{Reload, ReloadStrategy};
+
+/// How much of a command's output is kept, in bytes: its end, where the reason stands.
+const TAIL: usize = 2048;
+
+/// How long the end of the output is waited for once the command has ended: a service that it started may hold it open.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// How Superset is made to load a new config.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It is not told.
+    None,
+    /// HUP to the gunicorn that this pid file names.
+    Hup(PathBuf),
+    /// This command and its arguments.
+    Command(Vec<String>),
+}
+
+/// Why Superset could not be reloaded.
+#[derive(Debug, Error)]
+pub enum ReloadError {
+    /// The strategy is known and not built yet.
+    #[error("reload.strategy {0} is not supported yet")]
+    NotSupported(&'static str),
+    /// The strategy needs a setting that is not there.
+    #[error("reload.strategy {strategy} needs reload.{setting}")]
+    Incomplete {
+        /// The strategy.
+        strategy: &'static str,
+        /// What it needs.
+        setting: &'static str,
+    },
+    /// Gunicorn could not be signalled.
+    #[error("failed to reload gunicorn")]
+    Gunicorn(#[from] GunicornError),
+    /// The command could not be run.
+    #[error("failed to run {program}")]
+    Spawn {
+        /// The command's first word.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The command failed.
+    #[error("{program} ended with {status}{}", said(.output))]
+    Failed {
+        /// The command's first word.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// The end of what it said.
+        output: String,
+    },
+    /// The command took too long and was ended.
+    #[error("{program} did not end within {limit:?}{}", said(.output))]
+    TooSlow {
+        /// The command's first word.
+        program: String,
+        /// How long it had.
+        limit: Duration,
+        /// The end of what it said.
+        output: String,
+    },
+}
+
+fn said(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!(", saying: {output}") }
+}
+
+impl Way {
+    /// The way that the settings ask for; `auto` takes whatever is named, a pid file first.
+    pub fn from_settings(settings: &Reload) -> Result<Self, ReloadError> {
+        let by_pid_file = settings.pid_file.clone().map(Self::Hup);
+        let by_command = settings.command.clone().filter(|command| !command.is_empty()).map(Self::Command);
+        let needs = |strategy, setting| ReloadError::Incomplete { strategy, setting };
+        match settings.strategy {
+            ReloadStrategy::None => Ok(Self::None),
+            ReloadStrategy::Auto => Ok(by_pid_file.or(by_command).unwrap_or(Self::None)),
+            ReloadStrategy::Hup => by_pid_file.ok_or_else(|| needs("hup", "pid_file")),
+            ReloadStrategy::Command => by_command.ok_or_else(|| needs("command", "command")),
+            ReloadStrategy::Handoff => Err(ReloadError::NotSupported("handoff")),
+            ReloadStrategy::Restart => Err(ReloadError::NotSupported("restart")),
+        }
+    }
+
+    /// Tells Superset to load its config, within `limit`.
+    pub async fn reload(&self, limit: Duration) -> Result<(), ReloadError> {
+        match self {
+            Self::None => Ok(()),
+            Self::Hup(pid_file) => Ok(hup(pid_file).map(drop)?),
+            Self::Command(words) => run(words, limit).await,
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Hup(_) => f.write_str("hup"),
+            Self::Command(_) => f.write_str("command"),
+        }
+    }
+}
+
+async fn run(words: &[String], limit: Duration) -> Result<(), ReloadError> {
+    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
+    let program = program.clone();
+    let mut command = Command::new(&program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let child = command.spawn().map_err(|source| ReloadError::Spawn { program: program.clone(), source })?;
+    let mut group = Group(child);
+    let enough = CancellationToken::new();
+    let outputs = [group.0.stdout.take().map(|from| tail(from, &enough)), group.0.stderr.take().map(|from| tail(from, &enough))];
+    let ended = timeout(limit, group.0.wait()).await;
+    if ended.is_err() {
+        group.end();
+    }
+    let output = last_words(outputs, &enough).await;
+    match ended {
+        Err(_) => Err(ReloadError::TooSlow { program, limit, output }),
+        Ok(Err(source)) => Err(ReloadError::Spawn { program, source }),
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(ReloadError::Failed { program, status, output }),
+    }
+}
+
+/// A command that leads a process group.
+struct Group(Child);
+
+impl Group {
+    /// Ends the whole group, unless the command itself has ended: what it left running then is meant to stay, and its pid
+    /// may be somebody else's by now.
+    fn end(&mut self) {
+        let pid = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // It can only fail if the group has just ended by itself.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Reads to the end, or until it is enough, and keeps the last of it, from the start of a word: of a password that is cut in
+/// two nothing would tell that the rest is one.
+fn tail(mut from: impl AsyncRead + Unpin + Send + 'static, enough: &CancellationToken) -> JoinHandle<String> {
+    let enough = enough.clone();
+    tokio::spawn(async move {
+        let (mut kept, mut chunk, mut is_cut) = (Vec::new(), [0; 1024], false);
+        while let Some(Ok(length @ 1..)) = enough.run_until_cancelled(from.read(&mut chunk)).await {
+            kept.extend_from_slice(&chunk[..length]);
+            let surplus = kept.len().saturating_sub(TAIL);
+            kept.drain(..surplus);
+            is_cut |= surplus > 0;
+        }
+        let text = String::from_utf8_lossy(&kept);
+        let whole = if is_cut { text.split_once(char::is_whitespace).map_or("", |(_, whole)| whole) } else { &text };
+        whole.to_owned()
+    })
+}
+
+async fn last_words(outputs: [Option<JoinHandle<String>>; 2], enough: &CancellationToken) -> String {
+    let mut text = String::new();
+    for mut output in outputs.into_iter().flatten() {
+        let read = if let Ok(read) = timeout(LAST_WORDS, &mut output).await {
+            read
+        } else {
+            enough.cancel();
+            output.await
+        };
+        text.push_str(&read.unwrap_or_default());
+    }
+    Scrub::patterns().clean_end(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::time::Instant;
+
+    use super::*;
+
+    fn sh(script: &str) -> Way {
+        Way::Command(["sh", "-c", script, "sh", "a b", "$HOME;*"].map(ToOwned::to_owned).to_vec())
+    }
+
+    fn settings(strategy: ReloadStrategy, pid_file: Option<&str>, command: Option<&str>) -> Reload {
+        let command = command.map(|word| vec![word.to_owned()]);
+        Reload { strategy, pid_file: pid_file.map(PathBuf::from), unit: None, command }
+    }
+
+    /// Whether a process runs; one that has ended and waits for its parent does not.
+    fn runs(pid: &str) -> bool {
+        let stat = fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+    }
+
+    #[test]
+    fn auto_takes_what_is_named_and_each_strategy_needs_its_own() {
+        use ReloadStrategy::{Auto, Command, Handoff, Hup, None as Nothing};
+        let hup = Way::Hup(PathBuf::from("/p"));
+        assert_eq!(Way::from_settings(&settings(Auto, Some("/p"), Some("c"))).unwrap(), hup);
+        assert_eq!(Way::from_settings(&settings(Auto, None, Some("c"))).unwrap(), Way::Command(vec!["c".to_owned()]));
+        assert_eq!(Way::from_settings(&settings(Auto, None, None)).unwrap(), Way::None);
+        assert_eq!(Way::from_settings(&settings(Nothing, Some("/p"), Some("c"))).unwrap(), Way::None);
+        let refused = |strategy| Way::from_settings(&settings(strategy, None, None)).unwrap_err().to_string();
+        assert_eq!(refused(Hup), "reload.strategy hup needs reload.pid_file");
+        assert_eq!(refused(Command), "reload.strategy command needs reload.command");
+        assert_eq!(refused(Handoff), "reload.strategy handoff is not supported yet");
+    }
+
+    #[tokio::test]
+    async fn a_command_gets_its_arguments_as_given() {
+        sh(r#"test "$1" = "a b" && test "$2" = '$HOME;*' && test $# = 2"#).reload(Duration::from_secs(10)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn law_9_a_failed_command_shows_the_end_of_what_it_said_and_no_password() {
+        let script = "seq 9999; echo 'no route to pg://u:canary@h' >&2; exit 3";
+        let error = sh(script).reload(Duration::from_secs(10)).await.unwrap_err().to_string();
+        assert!(error.starts_with("sh ended with exit status: 3, saying: "), "{error}");
+        assert!(error.ends_with("9998 9999 no route to pg://u:***@h"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_cannot_be_started_is_named() {
+        let error = Way::Command(vec!["/nowhere/restart".to_owned()]).reload(Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(error.to_string(), "failed to run /nowhere/restart");
+    }
+
+    #[tokio::test]
+    async fn the_whole_group_ends_at_the_deadline() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let script = format!("sleep 60 & echo $! >{}; echo working; wait", file.display());
+        let began = Instant::now();
+        let error = sh(&script).reload(Duration::from_secs(1)).await.unwrap_err().to_string();
+        assert_eq!(error, "sh did not end within 1s, saying: working");
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!runs(&fs::read_to_string(file).unwrap()));
+    }
+
+    #[tokio::test]
+    async fn the_group_ends_with_a_caller_that_gives_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let way = sh(&format!("sleep 60 & echo $! >{}; wait", file.display()));
+        let _ = timeout(Duration::from_secs(1), way.reload(Duration::from_secs(60))).await.unwrap_err();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(!runs(&fs::read_to_string(file).unwrap()));
+    }
+
+    #[tokio::test]
+    async fn a_service_that_the_command_leaves_behind_is_neither_waited_for_nor_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let began = Instant::now();
+        sh(&format!("sleep 60 & echo $! >{}", file.display())).reload(Duration::from_secs(30)).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        let pid = fs::read_to_string(file).unwrap();
+        assert!(runs(&pid));
+        rustix::process::kill_process(Pid::from_raw(pid.trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    }
+}

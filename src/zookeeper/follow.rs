@@ -1,0 +1,251 @@
+//! Following the tree: watches armed, everything read, then exactly what each event names.
+//!
+//! Out: a new [`Tree`] whenever something changed, and nothing otherwise. A single change is read at once; a burst folds:
+//! whatever has been announced by the time an answer arrives is read before anything is published, so that what is
+//! published is the tree at the moment of the last answer, multis whole. This relies on ZooKeeper delivering the event of a
+//! change before any answer that shows it.
+//!
+//! Every call of [`follow`] arms every watch and reads everything. It must be called anew for each connection, because the
+//! client's persistent watches die silently when it reconnects, and because ZooKeeper itself loses events in between
+//! (ZOOKEEPER-4698). On any doubt it returns, for the same reason.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tracing::info;
+use zookeeper_client as zk;
+
+use super::error::Error;
+use super::link::{Concern, Reporter};
+use super::paths::Paths;
+use super::session::Session;
+use super::{prepare, read};
+use crate::model::digest::DigestKey;
+use crate::model::snapshot::{Branch, Content, Node, Snapshot, Tree};
+
+/// How often the tree's listing is compared although nothing was announced, give or take a fifth.
+const RESYNC: Duration = Duration::from_secs(5 * 60);
+
+/// Every how many comparisons everything is read.
+const FULL_RESYNC: u32 = 12;
+
+/// How long changes that come without a pause are folded before what is known is published anyway.
+const FOLD: Duration = Duration::from_secs(1);
+
+/// What is known of the tree; it outlives connections and sessions, so that reconnecting publishes nothing that was
+/// published before (law 10).
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    snapshot: Snapshot,
+    key: Option<Arc<DigestKey>>,
+    /// Whether it differs from what was published: also over a connection that broke in between.
+    changed: bool,
+    armed: bool,
+}
+
+/// The three watches. Dropping them removes them.
+struct Watches {
+    config: zk::PersistentWatcher,
+    datasources: zk::PersistentWatcher,
+    rollout: zk::PersistentWatcher,
+}
+
+impl Watches {
+    async fn arm(session: &Session) -> Result<Self, Error> {
+        let rollout = session.paths.rollout();
+        let (config, datasources) = (session.paths.config(), session.paths.datasources());
+        let arm = |path, mode| session.ask("watch", path, session.client.watch(path, mode));
+        let (config, datasources, rollout) = tokio::try_join!(
+            arm(config, zk::AddWatchMode::PersistentRecursive),
+            arm(datasources, zk::AddWatchMode::PersistentRecursive),
+            arm(&rollout, zk::AddWatchMode::Persistent),
+        )?;
+        Ok(Self { config, datasources, rollout })
+    }
+
+    /// The path of the next event. A session event is a doubt, and the watches must not be asked again after one.
+    async fn next(&mut self) -> Result<String, Error> {
+        let event = tokio::select! {
+            event = self.config.changed() => event,
+            event = self.datasources.changed() => event,
+            event = self.rollout.changed() => event,
+        };
+        match event.event_type {
+            zk::EventType::Session => Err(Error::Lost),
+            _ => Ok(event.path),
+        }
+    }
+
+    /// The paths of all events that have arrived already, added to `paths`.
+    async fn drain(&mut self, paths: &mut BTreeSet<String>) -> Result<(), Error> {
+        loop {
+            tokio::select! {
+                biased;
+                path = self.next() => paths.insert(path?),
+                () = std::future::ready(()) => return Ok(()),
+            };
+        }
+    }
+}
+
+/// Follows the tree for as long as the connection lives.
+pub(super) async fn follow(
+    session: &Session,
+    known: &mut Known,
+    tree: &watch::Sender<Option<Tree>>,
+    link: &Reporter,
+) -> Result<Infallible, Error> {
+    // Asked for in this order, in one go: the server catches up before it reads anything for us.
+    let ((), mut watches, key) = tokio::try_join!(session.catch_up(), Watches::arm(session), prepare::existing_key(session))?;
+    link.armed(std::mem::replace(&mut known.armed, true));
+    let key = match key {
+        Some(key) => key,
+        None => prepare::key(session).await?,
+    };
+    known.changed |= known.key.as_deref().map(fingerprint) != Some(fingerprint(&key));
+    known.key = Some(Arc::new(key));
+    read_all(session, known).await?;
+    fold(session, &mut watches, known, BTreeSet::new()).await?;
+    publish(known, tree);
+    link.works(Concern::Tree);
+    let mut resyncs = 0;
+    let mut resync = next_resync();
+    loop {
+        tokio::select! {
+            path = watches.next() => {
+                let paths = BTreeSet::from([path?]);
+                fold(session, &mut watches, known, paths).await?;
+            }
+            () = sleep_until(resync) => {
+                resyncs += 1;
+                resync = next_resync();
+                compare(session, &mut watches, known, resyncs % FULL_RESYNC == 0).await?;
+            }
+        }
+        link.seen();
+        publish(known, tree);
+    }
+}
+
+/// What tells two keys apart without being one.
+fn fingerprint(key: &DigestKey) -> String {
+    key.digest("fingerprint").short()
+}
+
+fn next_resync() -> Instant {
+    Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2))
+}
+
+fn publish(known: &mut Known, tree: &watch::Sender<Option<Tree>>) {
+    if let (true, Some(key)) = (known.changed, &known.key) {
+        tree.send_replace(Some(Tree { key: key.clone(), snapshot: known.snapshot.clone() }));
+        known.changed = false;
+    }
+}
+
+/// The whole tree as it is now, sharing with `before` whatever is still the same.
+pub(super) async fn everything(session: &Session, before: &Snapshot) -> Result<Snapshot, Error> {
+    let paths = &session.paths;
+    let rollout = paths.rollout();
+    let (config, datasources, rollout) = tokio::try_join!(
+        read::branch(session, paths.config(), &before.config),
+        read::branch(session, paths.datasources(), &before.datasources),
+        read::node(session, &rollout),
+    )?;
+    Ok(Snapshot { config, datasources, rollout: rollout.map(|found| found.node) })
+}
+
+/// Reads the whole tree, and says whether it differs from what was known.
+async fn read_all(session: &Session, known: &mut Known) -> Result<bool, Error> {
+    let now = everything(session, &known.snapshot).await?;
+    let differs = now != known.snapshot;
+    known.snapshot = now;
+    known.changed |= differs;
+    Ok(differs)
+}
+
+/// Reads `paths` and whatever is announced meanwhile.
+async fn fold(session: &Session, watches: &mut Watches, known: &mut Known, mut paths: BTreeSet<String>) -> Result<(), Error> {
+    let began = Instant::now();
+    while began.elapsed() < FOLD {
+        watches.drain(&mut paths).await?;
+        if paths.is_empty() {
+            break;
+        }
+        let batch: Vec<_> = std::mem::take(&mut paths).into_iter().collect();
+        let found = read::nodes(session, &batch).await?.found;
+        for (path, found) in batch.iter().zip(found) {
+            known.apply(&session.paths, path, found.map(|found| found.node).as_ref());
+        }
+    }
+    Ok(())
+}
+
+impl Known {
+    /// Puts one node where it belongs; the two branches may lie within each other.
+    fn apply(&mut self, paths: &Paths, path: &str, node: Option<&Node>) {
+        self.changed |= read::put_path(&mut self.snapshot.config, paths.config(), path, node);
+        self.changed |= read::put_path(&mut self.snapshot.datasources, paths.datasources(), path, node);
+        if path == paths.rollout() && self.snapshot.rollout.as_ref() != node {
+            self.snapshot.rollout = node.cloned();
+            self.changed = true;
+        }
+    }
+}
+
+/// Compares the listing, and looks again at what could not be read: a changed ACL is announced to nobody. A difference
+/// means that an event was missed, so everything is read; so it is when `full` asks for it.
+async fn compare(session: &Session, watches: &mut Watches, known: &mut Known, full: bool) -> Result<(), Error> {
+    let denied = [&known.snapshot.config, &known.snapshot.datasources].into_iter().flat_map(unreadable).collect();
+    let listed = (listed(session, session.paths.config()).await?, listed(session, session.paths.datasources()).await?);
+    fold(session, watches, known, denied).await?;
+    let differs = listed != (held(&known.snapshot.config), held(&known.snapshot.datasources));
+    if (full || differs) && read_all(session, known).await? {
+        info!("a change of the tree was found by comparing");
+    }
+    Ok(())
+}
+
+fn unreadable(branch: &Branch) -> impl Iterator<Item = String> {
+    let nodes = branch.root.iter().chain(branch.children.values());
+    nodes.filter(|node| matches!(node.content, Content::Unreadable(_))).map(|node| node.origin.as_str().to_owned())
+}
+
+async fn listed(session: &Session, root: &str) -> Result<BTreeSet<String>, Error> {
+    match session.children(root).await {
+        Ok(names) => Ok(names.unwrap_or_default().into_iter().collect()),
+        Err(error) if error.code() == Some(&zk::Error::NoAuth) => Ok(BTreeSet::new()),
+        Err(error) => Err(error),
+    }
+}
+
+fn held(branch: &Branch) -> BTreeSet<String> {
+    branch.children.keys().filter(|name| !name.contains('/')).map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::snapshot::Origin;
+    use crate::settings::Layout;
+
+    #[test]
+    fn what_was_read_and_not_yet_published_is_not_forgotten() {
+        let paths = Paths::new("/s", &Layout { config: None, datasources: None, max_loss: 0.5 });
+        let (sender, mut receiver) = watch::channel(None);
+        let mut known = Known { key: DigestKey::from_bytes(&[1; 32]).map(Arc::new), ..Known::default() };
+        let node = Node::new(Origin::new("/s/config/a"), "A: 1", 1);
+        known.apply(&paths, "/s/config/a", Some(&node));
+        // Here a connection may break; the next one reads the same again.
+        known.apply(&paths, "/s/config/a", Some(&node));
+        publish(&mut known, &sender);
+        assert!(receiver.borrow_and_update().as_ref().is_some_and(|tree| tree.snapshot.config.children.len() == 1));
+        known.apply(&paths, "/s/config/a", Some(&node));
+        publish(&mut known, &sender);
+        assert!(!receiver.has_changed().unwrap(), "law 10: nothing is published twice");
+    }
+}

@@ -1,0 +1,148 @@
+//! The command line: exit code, stdout and stderr together, of the program itself.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Output;
+
+use assert_cmd::Command;
+use setkeeper::cli;
+use tempfile::TempDir;
+
+/// Runs the program in a folder and an environment of its own, away from the settings of this host.
+struct Run {
+    dir: TempDir,
+    env: Vec<(&'static str, &'static str)>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let run = Self { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
+        run.file("empty.yaml", "").env("SETKEEPER_CONFIG", "empty.yaml")
+    }
+
+    fn file(self, name: &str, text: &str) -> Self {
+        fs::write(self.dir.path().join(name), text).unwrap();
+        self
+    }
+
+    fn env(mut self, name: &'static str, value: &'static str) -> Self {
+        self.env.push((name, value));
+        self
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::cargo_bin("setkeeper").unwrap();
+        command.current_dir(self.dir.path()).env_clear().envs(self.env.iter().copied());
+        command.args(arguments).output().unwrap()
+    }
+
+    /// What a person sees, streams told apart.
+    fn shown(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        let mut shown =
+            format!("$ {}\nexit code: {}\n", [&["setkeeper"], arguments].concat().join(" "), output.status.code().unwrap());
+        for (name, stream) in [("stdout", &output.stdout), ("stderr", &output.stderr)] {
+            writeln!(shown, "----- {name} -----\n{}", String::from_utf8_lossy(stream)).unwrap();
+        }
+        shown
+    }
+}
+
+#[test]
+fn help_of_every_command() {
+    fn each(command: &clap::Command, path: &[&str]) {
+        let name = if path.is_empty() { "setkeeper".to_owned() } else { path.join("-") };
+        insta::assert_snapshot!(format!("help-{name}"), Run::new().shown(&[path, &["--help"]].concat()));
+        for inner in command.get_subcommands() {
+            each(inner, &[path, &[inner.get_name()]].concat());
+        }
+    }
+    each(&cli::command(), &[]);
+}
+
+#[test]
+fn misuse_ends_with_2() {
+    for (name, arguments) in [
+        ("none", &[][..]),
+        ("unknown-command", &["staus"]),
+        ("unknown-flag", &["status", "--jsn"]),
+        ("missing-argument", &["config", "set", "ROW_LIMIT"]),
+        ("bad-format", &["status", "-o", "xml"]),
+        ("bad-set", &["check", "--set", "superset.password:canary"]),
+        ("plan", &["plan", "--exit-code", "now"]),
+    ] {
+        insta::assert_snapshot!(format!("misuse-{name}"), Run::new().shown(arguments));
+        assert_eq!(Run::new().output(arguments).status.code(), Some(2), "{name}");
+    }
+}
+
+#[test]
+fn check_is_content_with_sound_settings() {
+    let run = Run::new().file("a.yaml", "source: {directory: {path: tree}}\ncheck: {require: none}\n");
+    insta::assert_snapshot!("check-sound", run.shown(&["check", "-c", "a.yaml", "-o", "json"]));
+}
+
+#[test]
+fn check_names_every_problem_of_the_settings() {
+    let run = Run::new()
+        .file("a.yaml", "clustr: a\nsource:\n  zookeeper:\n    conect: zk1\n    session_timeout: 15\n")
+        .env("SETKEEPER_CONFIG", "a.yaml")
+        .env("SETKEEPER_LOG__LEVL", "debug")
+        .env("SETKEEPER_SECRET_SUPERSET", "canary");
+    insta::assert_snapshot!("check-problems", run.shown(&["check", "--set", "http.lisen=127.0.0.1:1"]));
+    insta::assert_snapshot!("check-problems-json", run.shown(&["check", "-o", "json"]));
+    insta::assert_snapshot!("check-problems-yaml", run.shown(&["check", "-o", "yaml", "--connect", "zk1"]));
+}
+
+#[test]
+fn check_says_where_yaml_does_not_parse() {
+    let run = Run::new().file("a.yaml", "cluster: [a\n");
+    insta::assert_snapshot!("check-not-yaml", run.shown(&["check", "-c", "a.yaml"]));
+}
+
+#[test]
+fn warnings_are_shown_and_are_no_failure() {
+    insta::assert_snapshot!("check-warnings", Run::new().shown(&["check"]));
+}
+
+#[test]
+fn a_settings_file_that_is_named_must_exist() {
+    insta::assert_snapshot!("check-no-file", Run::new().shown(&["check", "--config", "nowhere.yaml"]));
+}
+
+#[test]
+fn flags_of_their_own_set_the_tree() {
+    let said = Run::new().shown(&["check", "--connect", "zk1:x", "--root", "superset"]);
+    insta::assert_snapshot!("check-flags", said);
+}
+
+#[test]
+fn flags_before_and_after_the_command_count_alike() {
+    let said = Run::new().shown(&["--set", "cluster=", "--connect", "a b", "check", "--set", "http.listen=x"]);
+    for field in ["cluster", "source.zookeeper.connect", "http.listen"] {
+        assert!(said.contains(&format!("command line: {field}: ")), "{field} in\n{said}");
+    }
+}
+
+#[test]
+fn completions_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = Run::new().output(&["completions", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{shell}");
+        assert!(script.contains("datasource") && script.len() > 1000, "{shell}");
+    }
+}
+
+#[test]
+fn plan_with_exit_code_fails_with_3() {
+    let output = Run::new().output(&["plan", "--exit-code", "-c", "nowhere.yaml"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(Run::new().output(&["plan", "-c", "nowhere.yaml"]).status.code(), Some(1));
+}
+
+#[test]
+fn version_is_one_line() {
+    let output = Run::new().output(&["--version"]);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("setkeeper {}\n", env!("CARGO_PKG_VERSION")));
+}

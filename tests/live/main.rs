@@ -1,0 +1,11 @@
+//! Live tests: the real services, and the faults that they and the network between have.
+//!
+//! Every test starts what it needs on ports of its own, in a folder of its own, and ends it. `tests/services/setup` must
+//! have installed the services; a missing one fails the run. `SETKEEPER_CACHE` says where they are.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its support too")]
+
+mod agent;
+mod superset;
+mod support;
+mod zookeeper;

@@ -1,0 +1,10 @@
+//! The agent's ZooKeeper side against a real ZooKeeper.
+
+mod cluster;
+mod election;
+mod ensemble;
+mod faults;
+mod identity;
+mod process;
+mod secure;
+mod tree;
