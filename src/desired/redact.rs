@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::config::Config;
 use crate::model::secret::{REDACTED, SecretText, is_secret_name};
 use crate::model::uri::shown_query;
-use crate::model::value::{Directive, Key, Mapping, Value};
+use crate::model::value::{Directive, Key, Mapping, Object, Value};
 
 /// A config as it may be shown.
 #[must_use]
@@ -51,8 +51,9 @@ fn shown(plain: &Value) -> Value {
             Directive::Tuple(items) => Directive::Tuple(list(items)),
             Directive::Set(items) => Directive::Set(list(items)),
             Directive::Class(attributes) => Directive::Class(named(attributes)),
-            Directive::Object { class, args, kwargs } => {
-                Directive::Object { class: class.clone(), args: list(args), kwargs: named(kwargs) }
+            Directive::Object(object) => {
+                let Object { class, args, kwargs } = &**object;
+                Directive::Object(Box::new(Object { class: class.clone(), args: list(args), kwargs: named(kwargs) }))
             }
             Directive::Merge(inner) => Directive::Merge(mapping(inner)),
             Directive::Python(plain) => Directive::Python(text(plain).into_owned()),
@@ -179,7 +180,14 @@ mod tests {
             ("A", Value::Directive(Directive::Set(vec![secret()]))),
             ("A", Value::Directive(Directive::Class(named("broker_password", canary())))),
             ("A", Value::Directive(Directive::Class(named("broker_url", uri())))),
-            ("A", Value::Directive(Directive::Object { class: name(), args: vec![uri()], kwargs: named("password", canary()) })),
+            (
+                "A",
+                Value::Directive(Directive::Object(Box::new(Object {
+                    class: name(),
+                    args: vec![uri()],
+                    kwargs: named("password", canary()),
+                }))),
+            ),
             ("A", Value::Directive(Directive::Merge(keyed("a", Value::List(vec![Value::Map(keyed("api_token", canary()))]))))),
             ("A", Value::Directive(Directive::Python("x('http://u:canary@h')".into()))),
         ] {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Map, Value as Json, json};
 
-use crate::model::value::{Directive, Key, Value};
+use crate::model::value::{Directive, Key, Object, Value};
 
 /// A value as JSON. What JSON has no words for (numbers beyond 64 bits, infinities, keys that are no text) becomes text.
 #[must_use]
@@ -66,7 +66,8 @@ fn written(directive: &Directive) -> (&'static str, Value) {
         Directive::Merge(mapping) => ("$merge", Value::Map(mapping.clone())),
         Directive::Secret(secret) => ("$secret", text(secret.expose())),
         Directive::Python(code) => ("$python", text(code)),
-        Directive::Object { class, args, kwargs } => {
+        Directive::Object(object) => {
+            let Object { class, args, kwargs } = &**object;
             let mut parts = vec![(Key::from("class"), text(class.as_str()))];
             if !args.is_empty() {
                 parts.push((Key::from("args"), Value::List(args.clone())));
@@ -172,11 +173,11 @@ mod tests {
             (Directive::Timedelta(5_400_000_000), json!({"$timedelta": "1h30m"})),
             (Directive::Timedelta(-90_061_001_001), json!({"$timedelta": "-1d1h1m1s1ms1us"})),
             (Directive::Timedelta(0), json!({"$timedelta": "0s"})),
-            (Directive::Crontab(["0", "3", "*", "*", "*"].map(str::to_owned)), json!({"$crontab": "0 3 * * *"})),
+            (Directive::Crontab(Box::new(["0", "3", "*", "*", "*"].map(str::to_owned))), json!({"$crontab": "0 3 * * *"})),
             (Directive::Secret(SecretText::new("x")), json!({"$secret": "x"})),
             (Directive::Ref(name.clone()), json!({"$ref": "a.b.C"})),
             (
-                Directive::Object { class: name, args: vec![], kwargs: [("k".to_owned(), Value::Null)].into() },
+                Directive::Object(Box::new(Object { class: name, args: vec![], kwargs: [("k".to_owned(), Value::Null)].into() })),
                 json!({"$object": {"class": "a.b.C", "kwargs": {"k": null}}}),
             ),
         ] {
