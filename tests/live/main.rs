@@ -6,4 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its support too")]
 
 mod support;
+mod agent;
+mod superset;
 mod zookeeper;
