@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use setkeeper::superset::error::{CallError, Retry};
 
-use crate::support::http_proxy::{Fault, Proxy};
 use super::support::{client, client_with, create, datasource, listed, request_for, told};
+use crate::support::http_proxy::{Fault, Proxy};
 use crate::support::{free_port, services};
 
 const LIST: &str = "GET /api/v1/database/?";

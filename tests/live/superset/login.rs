@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use setkeeper::superset::error::{CallError, Retry};
 
-use crate::support::http_proxy::{Fault, Proxy};
 use super::support::{client, client_with, create, datasource, listed, told};
+use crate::support::http_proxy::{Fault, Proxy};
 use crate::support::services;
 
 const LOGIN: &str = "POST /api/v1/security/login";

@@ -6,8 +6,8 @@ use serde_json::json;
 use setkeeper::superset::error::{CallError, Retry};
 use setkeeper::superset::preflight::{ProbeError, probe, server};
 
-use crate::support::http_proxy::silent;
 use super::support::{CANARY, client, create, datasource, listed, request_for, told};
+use crate::support::http_proxy::silent;
 use crate::support::{free_port, services};
 
 fn encoded() -> String {

@@ -232,7 +232,9 @@ pub fn create_role(port: u16, name: &str) {
         connection = psycopg2.connect(host='127.0.0.1', port=sys.argv[1], user='postgres', dbname='superset')\n\
         connection.autocommit = True\n\
         connection.cursor().execute(sql.SQL('CREATE ROLE {} LOGIN').format(sql.Identifier(sys.argv[2])))";
-    let made = Command::new(service("superset")).args(["python", "--version", &version(), "-c", script, &port.to_string(), name]).output();
+    let made = Command::new(service("superset"))
+        .args(["python", "--version", &version(), "-c", script, &port.to_string(), name])
+        .output();
     let made = made.unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
