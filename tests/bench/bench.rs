@@ -35,8 +35,11 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::report::{Load, Part, Report};
 
+/// One part of the run.
+type Measure = fn(&Runtime) -> Part;
+
 /// The parts, each with the letter that it has in the list of targets.
-const PARTS: &[(&str, fn(&Runtime) -> Part)] = &[
+const PARTS: &[(&str, Measure)] = &[
     ("a", latency::measure),
     ("b", rest::memory),
     ("c", push::measure),

@@ -40,7 +40,9 @@ pub fn measure(runtime: &Runtime) -> Part {
 async fn measured(server: &Server, client: &zk::Client) -> Part {
     let mut others = join(server, client, 0, FIRST).await;
     let older = Traffic::now(server, client).await;
-    others.iter_mut().for_each(|agent| agent.tree.mark_unchanged());
+    for agent in &mut others {
+        agent.tree.mark_unchanged();
+    }
     let began = Instant::now();
     let newcomers = join(server, client, FIRST, FIRST + JOINING).await;
     let joining = began.elapsed();

@@ -144,7 +144,9 @@ async fn count_in_sync(client: &zk::Client) -> usize {
     let folder = format!("{ROOT}/status/datasources");
     let names = client.list_children(&folder).await.unwrap_or_default();
     let mut statuses = client.new_multi_reader();
-    names.iter().for_each(|name| statuses.add_get_data(&format!("{folder}/{name}")).unwrap());
+    for name in names {
+        statuses.add_get_data(&format!("{folder}/{name}")).unwrap();
+    }
     let is_in_sync = |status: &zk::MultiReadResult| match status {
         zk::MultiReadResult::Data { data, .. } => String::from_utf8_lossy(data).contains("in_sync"),
         _ => false,

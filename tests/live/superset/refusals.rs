@@ -63,7 +63,7 @@ async fn a_driver_that_is_not_installed() {
 #[tokio::test]
 async fn a_test_of_a_connection_tells_the_same_and_creates_nothing() {
     let client = client(&services::shared().await.url);
-    let (mariadb, port) = (services::mariadb().await, services::free_port());
+    let (mariadb, port) = (services::mariadb().await, crate::support::free_port());
     let test = async |uri: &str| client.test(&request_for(&datasource("tested", uri, &json!({})))).await;
     let mysql = |password: &str| format!("mysql+pymysql://root:{password}@127.0.0.1:{}/sales", mariadb.port);
     test(&mysql("password")).await.unwrap();
