@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use setkeeper::model::instance::State;
 
+use zookeeper_client as zk;
+
 use super::Shell;
 use crate::support::agent::{Agent, client, open};
 use crate::support::eventually;
@@ -64,6 +66,24 @@ fn time(work: impl FnOnce()) -> Duration {
     let began = Instant::now();
     work();
     began.elapsed()
+}
+
+#[tokio::test]
+async fn who_may_read_the_tree_needs_no_key_to_look_at_it() {
+    let server = Server::start().await;
+    let shell = Shell::new(&server);
+    shell.ok(&["config", "set", "A", "1"]);
+    let acl = [zk::Acl::new(zk::Permission::ALL, zk::AuthId::new("digest", "x:y"))];
+    let closed = zk::CreateMode::Persistent.with_acls(zk::Acls::new(&acl));
+    client(&server.connect()).await.create("/superset/key", &[1; 32], &closed).await.unwrap();
+    assert_eq!(shell.ok(&["config", "get", "A"]), "1\n");
+    for arguments in [&["status"][..], &["check"], &["render"], &["config", "set", "A", "2"], &["export", "out"]] {
+        shell.ok(arguments);
+    }
+    for arguments in [&["plan"][..], &["rollout", "confirm", "--force"]] {
+        let said = shell.fails(arguments);
+        assert!(said.contains("failed to read the cluster's key") && said.contains("the znode's ACL does not let us"), "{said}");
+    }
 }
 
 #[tokio::test]
