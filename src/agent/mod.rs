@@ -14,7 +14,7 @@
 mod credentials;
 mod report;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,7 +33,7 @@ use crate::desired::lens::Lens;
 use crate::desired::resolver::Resolver;
 use crate::files::state::{LastGood, StateDir};
 use crate::http::{self, Report};
-use crate::live::machine::{Keeper, Machine, restore_missing};
+use crate::live::machine::{Keeper, Machine, restore_missing, sweep};
 use crate::live::superset::Superset;
 use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen, Version};
 use crate::model::snapshot::Tree;
@@ -44,6 +44,7 @@ use crate::reconcile::connections::{self, ConnectionsLoop, Statuses};
 use crate::reconcile::health::HealthLoop;
 use crate::reconcile::ledger::Rules;
 use crate::reconcile::resolve::{ResolveLoop, Resolved};
+use crate::reconcile::wants::Wants;
 use crate::render::renderer::{Renderer, Target};
 use crate::secrets::{self, Secrets};
 use crate::settings::{self, Settings, Source};
@@ -70,6 +71,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let state = Arc::new(StateDir::open(&settings.state_dir).context("failed to open state_dir")?);
     let last_good = remembered(&state)?;
     let listener = http::bind(settings.http).await?;
+    sweep(&settings.render)?;
     for path in restore_missing(&last_good).await? {
         info!(path = %path.display(), "restored a missing file from the last good revision");
     }
@@ -268,7 +270,7 @@ impl<'a> Wiring<'a> {
                 secrets: self.secrets.subscribe(),
             },
             statuses: self.statuses.clone(),
-            cache: BTreeMap::new(),
+            wants: Wants::default(),
         }
     }
 
@@ -289,12 +291,12 @@ impl<'a> Wiring<'a> {
         let access = Access::new(zookeeper, &self.settings.layout, self.passwords.zookeeper.subscribe())?;
         let (link, cluster) = (watch::Sender::new(Link::default()), watch::Sender::new(None));
         let seen = SourceSeen::Zookeeper { link: link.subscribe(), cluster: cluster.subscribe() };
-        let inputs = zookeeper::run::Inputs {
+        let inputs = zookeeper::channels::Inputs {
             record: self.record.subscribe(),
             entitled: self.entitled.subscribe(),
             statuses: self.statuses.subscribe(),
         };
-        let outputs = zookeeper::run::Outputs { tree: self.tree.clone(), link, standing: self.standing.clone(), cluster };
+        let outputs = zookeeper::channels::Outputs { tree: self.tree.clone(), link, standing: self.standing.clone(), cluster };
         let id = self.settings.instance.id.clone();
         let cancel = cancel.clone();
         parts.spawn(async move {
@@ -306,13 +308,19 @@ impl<'a> Wiring<'a> {
 
     fn start_directory(&self, path: PathBuf, parts: &mut Parts, cancel: &CancellationToken) -> anyhow::Result<SourceSeen> {
         let key = self.state.digest_key().context("failed to read the digest key")?;
+        if let Some(problem) = key.problem {
+            warn!(%problem, "a new digest key was made: every digest is another now");
+        }
         let key = Arc::new(key.value.context("failed to make a digest key")?);
         let status = watch::Sender::new(directory::Status::default());
         let seen = SourceSeen::Directory { status: status.subscribe() };
         self.standing.send_replace(Standing::Leader { until: Instant::now() + FOR_EVER, term: 1 });
         let (layout, tree, cancel) = (self.settings.layout.clone(), self.tree.clone(), cancel.clone());
+        let standing = self.standing.clone();
         parts.spawn(async move {
             let ended = directory::run(&path, &layout, key, tree, status, cancel).await;
+            // Its one writer must outlive its readers: to them a writer that is gone means that the agent stops.
+            drop(standing);
             ("source", ended.map_err(anyhow::Error::from))
         });
         Ok(seen)

@@ -51,7 +51,9 @@ pub(super) fn run(shared: &Shared, exit_code: bool, reveal: Reveal) -> anyhow::R
     }
     output::print(shared.output, &plan, |plan| plan.steps.iter().map(text).collect::<Vec<_>>().join("\n"))?;
     if let Some(last) = failures.pop() {
-        failures.iter().for_each(|error| output::say(&output::failure(error)));
+        for error in &failures {
+            output::say(&output::failure(error));
+        }
         return Err(last);
     }
     Ok(if exit_code && !plan.steps.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })

@@ -6,17 +6,21 @@
 use std::collections::BTreeMap;
 
 use super::directive::{Place, Reader};
+use super::fields;
 use super::fragment::open;
 use super::lens::Lens;
 use super::notes::{Field, Notes};
 use super::parts::Target;
-use super::schema::{self, Kind};
+use super::schema::{self, ENGINES, Kind};
 use super::yaml::{self, Entry, Item, What};
-use crate::model::connection::MARK;
 use crate::model::datasource::{Datasource, DatasourceName};
 use crate::model::problem::{Problem, nearest};
-use crate::model::snapshot::Node;
-use crate::model::value::{Directive, Key, Mapping, Value};
+use uuid::Uuid;
+
+use crate::model::snapshot::{Node, Origin};
+use crate::model::value::{Key, Value};
+
+const EXAMPLE: &str = "for example {sqlalchemy_uri: \"postgresql://user@host/database\", password: {$file: /run/secrets/it}}";
 
 /// What a node came to: its name in any case, and the datasource if it is valid by itself.
 #[derive(Debug)]
@@ -33,241 +37,287 @@ pub struct Read {
 #[must_use]
 pub fn read(child: Option<&str>, node: &Node, lens: &Lens) -> Read {
     let mut notes = Notes::new(&node.origin);
-    let entries = open(node, &mut notes).and_then(|text| read_mapping(text, &mut notes)).unwrap_or_default();
-    let given = text_of(&entries, "name");
+    let entries = open(node, &mut notes).and_then(|text| read_mapping(text, &mut notes));
+    let given = entries.as_deref().and_then(given_name);
     let last = node.origin.as_str().rsplit('/').next().unwrap_or_default();
     let name = DatasourceName::new(child.or(given).unwrap_or(last));
-    let datasource = if notes.has_errors() { None } else { build(&name, child.is_none(), node, entries, lens, &mut notes) };
+    let datasource = entries.and_then(|entries| {
+        let mut reader = Reader { place: Place::Datasource, allowed: &lens.secrets, notes: &mut notes };
+        let (own, fields) = read_fields(entries, &mut reader);
+        let identity = Identity { name: &name, is_child: child.is_some(), origin: &node.origin, uuid: name.uuid(&lens.cluster) };
+        build(&identity, own, fields, &mut reader)
+    });
     let datasource = datasource.filter(|_| !notes.has_errors());
     Read { name, datasource, problems: notes.into_problems() }
 }
 
 fn read_mapping(text: &str, notes: &mut Notes<'_>) -> Option<Vec<Entry>> {
-    const HINT: &str = "for example {sqlalchemy_uri: \"postgresql://user@host/database\", password: {$file: /run/secrets/it}}";
     let item = yaml::parse(text, notes)?;
-    match item.what {
+    let found = match item.what {
         What::Map(entries) => return Some(entries),
-        What::Null => {
-            notes.hinted(None, &Field::Root, "is empty; expected a mapping that describes a database connection", HINT.to_owned())
-        }
-        other => {
-            let message = format!("expected a mapping that describes a database connection, found {}", other.kind());
-            notes.hinted(item.line, &Field::Root, message, HINT.to_owned());
-        }
-    }
+        other => other.kind(),
+    };
+    let message = format!("expected a mapping that describes a database connection, found {found}");
+    notes.hinted(item.line, &Field::Root, message, EXAMPLE.to_owned());
     None
 }
 
-fn text_of<'e>(entries: &'e [Entry], name: &str) -> Option<&'e str> {
+/// The name that a node gives itself.
+fn given_name(entries: &[Entry]) -> Option<&str> {
     entries.iter().find_map(|entry| match (&entry.key, &entry.item.what) {
-        (Key::Str(key), What::Text(text)) if key == name && !text.is_empty() => Some(text.as_str()),
+        (Key::Str(key), What::Text(text)) if key == "name" && !text.trim().is_empty() => Some(text.as_str()),
         _ => None,
     })
 }
 
-fn build(
-    name: &DatasourceName,
-    is_root: bool,
-    node: &Node,
-    entries: Vec<Entry>,
-    lens: &Lens,
-    notes: &mut Notes<'_>,
-) -> Option<Datasource> {
-    let mut fields = BTreeMap::new();
-    let mut own = BTreeMap::new();
-    let mut reader = Reader { place: Place::Datasource, allowed: &lens.secrets, notes };
+/// The fields that the agent itself reads, and Superset's.
+fn read_fields(entries: Vec<Entry>, reader: &mut Reader<'_, '_>) -> (BTreeMap<String, Item>, BTreeMap<String, Value>) {
+    let (mut own, mut fields) = (BTreeMap::new(), BTreeMap::new());
     for Entry { key, line, item } in entries {
         let field = Field::Key(&Field::Root, &key);
-        let Key::Str(known) = &key else {
+        let Key::Str(name) = &key else {
             reader.notes.error(line, &field, "expected the name of a field");
             continue;
         };
-        match schema::kind(known) {
-            Some(Kind::Own) => {
-                own.insert(known.clone(), item);
-            }
-            Some(kind) => {
-                if let Some(value) = read_field(kind, line, item, &field, &mut reader) {
-                    fields.insert(known.clone(), value);
-                }
-            }
-            None => unknown(known, line, &field, reader.notes),
+        match schema::kind(name) {
+            Some(Kind::Own) => drop(own.insert(name.clone(), item)),
+            Some(kind) => fields.extend(fields::read(kind, line, item, &field, reader).map(|value| (name.clone(), value))),
+            None => unknown(name, line, &field, reader.notes),
         }
     }
-    let given_name = own.remove("name").and_then(|item| plain_text(item, "name", "text", &mut reader));
-    let database_name = own.remove("database_name").map(|item| plain_text(item, "database_name", "text", &mut reader));
+    (own, fields)
+}
+
+fn unknown(name: &str, line: u64, field: &Field<'_>, notes: &mut Notes<'_>) {
+    let usable = schema::FIELDS.iter().filter(|(_, kind)| !matches!(kind, Kind::Refused(_))).map(|(known, _)| *known);
+    let elsewhere = schema::ELSEWHERE.iter().find(|(known, _)| *known == name).map(|(_, here)| *here);
+    let near = elsewhere.or_else(|| nearest(name, usable));
+    notes.hinted(line, field, "a datasource has no such field", near.map(|near| format!("did you mean `{near}`?")));
+}
+
+/// Who a datasource is, whatever its fields say.
+struct Identity<'n> {
+    name: &'n DatasourceName,
+    is_child: bool,
+    origin: &'n Origin,
+    uuid: Uuid,
+}
+
+fn build(
+    identity: &Identity<'_>,
+    mut own: BTreeMap<String, Item>,
+    fields: BTreeMap<String, Value>,
+    reader: &mut Reader<'_, '_>,
+) -> Option<Datasource> {
+    let given = own.remove("name").map(|item| read_name(item, identity, reader));
+    let database_name = own.remove("database_name").map(|item| fields::plain_text(item, "database_name", "text", reader));
     let adopt = own.remove("adopt").map(|item| read_adopt(&item, reader.notes));
-    let named =
-        if is_root { given_name.as_deref().unwrap_or(name.as_str()) } else { given_name.as_deref().unwrap_or(name.as_str()) };
-    let target = Target::read(own, named, &mut reader)?;
+    let mut engines = [given.as_ref().and_then(Option::as_deref), Some(identity.name.as_str())].into_iter().flatten();
+    let engine = engines.find(|name| ENGINES.contains(name)).map(ToOwned::to_owned);
+    let Target { uri, password } = Target::read(own, engine, reader)?;
     Some(Datasource {
-        name: name.clone(),
-        origin: node.origin.clone(),
-        database_name: database_name.unwrap_or_else(|| Some(name.as_str().to_owned()))?,
-        uuid: name.uuid(&lens.cluster),
-        uri: target.uri,
-        password: target.password,
+        name: identity.name.clone(),
+        origin: identity.origin.clone(),
+        database_name: database_name.unwrap_or_else(|| Some(identity.name.as_str().to_owned()))?,
+        uuid: identity.uuid,
+        uri,
+        password,
         fields,
         adopt: adopt.unwrap_or(Some(false))?,
     })
 }
 
-fn unknown(name: &str, line: u64, field: &Field<'_>, notes: &mut Notes<'_>) {
-    let elsewhere = schema::ELSEWHERE.iter().find(|(known, _)| *known == name).map(|(_, here)| *here);
-    let near = elsewhere.or_else(|| {
-        nearest(name, schema::FIELDS.iter().filter(|(_, kind)| !matches!(kind, Kind::Refused(_))).map(|(known, _)| *known))
-    });
-    notes.hinted(line, field, "a datasource has no such field", near.map(|near| format!("did you mean `{near}`?")));
+/// A child is named by its znode; its field `name` can only say which engine it is.
+fn read_name(item: Item, identity: &Identity<'_>, reader: &mut Reader<'_, '_>) -> Option<String> {
+    let line = item.line;
+    let given = fields::plain_text(item, "name", "text", reader)?;
+    if identity.is_child && given != identity.name.as_str() && !ENGINES.contains(&given.as_str()) {
+        let hint = "its znode's name names it, and `database_name` is what people see".to_owned();
+        reader.notes.hinted(line, &Field::Name(&Field::Root, "name"), "expected an engine, or no `name` at all", hint);
+        return None;
+    }
+    Some(given)
 }
 
 fn read_adopt(item: &Item, notes: &mut Notes<'_>) -> Option<bool> {
-    match item.what {
-        What::Bool(truth) => Some(truth),
-        ref other => {
-            let message = format!("expected true or false, found {}", other.kind());
-            notes.error(item.line, &Field::Name(&Field::Root, "adopt"), message);
-            None
-        }
+    if let What::Bool(truth) = item.what {
+        return Some(truth);
     }
-}
-
-/// A field that must be plain text, as it goes into a name.
-pub fn plain_text(item: Item, name: &str, expected: &str, reader: &mut Reader<'_, '_>) -> Option<String> {
-    match item.what {
-        What::Text(text) if !text.trim().is_empty() => Some(text),
-        other => {
-            let found = if matches!(other, What::Text(_)) { "empty text" } else { other.kind() };
-            reader.notes.error(item.line, &Field::Name(&Field::Root, name), format!("expected {expected}, found {found}"));
-            None
-        }
-    }
-}
-
-fn read_field(kind: Kind, line: u64, item: Item, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<Value> {
-    match kind {
-        Kind::Refused(why) => {
-            reader.notes.hinted(line, field, "this field is not to be set here", why.to_owned());
-            return None;
-        }
-        Kind::Later => {
-            reader.notes.error(line, field, "is not built yet in this version");
-            return None;
-        }
-        Kind::Json => return read_json(line, item, field, reader),
-        Kind::Tunnel => return read_tunnel(line, item, field, reader),
-        Kind::Bool | Kind::Int | Kind::Text | Kind::TextOrNull | Kind::Own => {}
-    }
-    let value = reader.value(item, field)?;
-    let is_secret = matches!(value, Value::Directive(_));
-    let (fits, expected) = match kind {
-        Kind::Bool => (matches!(value, Value::Bool(_)), "true or false"),
-        Kind::Int => (
-            matches!(value, Value::Null) || matches!(value, Value::Int(number) if i32::try_from(number).is_ok()),
-            "a whole number",
-        ),
-        Kind::TextOrNull => (is_secret || matches!(value, Value::Null | Value::Str(_)), "text"),
-        _ => (is_secret || matches!(value, Value::Str(_)), "text"),
-    };
-    if fits {
-        return Some(value);
-    }
-    reader.notes.error(line, field, format!("expected {expected}, found {}", value.kind()));
+    let message = format!("expected true or false, found {}", item.what.kind());
+    notes.error(item.line, &Field::Name(&Field::Root, "adopt"), message);
     None
 }
 
-/// A mapping, or the JSON text of one as Superset's own forms have it; or a secret that is such a text.
-fn read_json(line: u64, item: Item, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<Value> {
-    let item = match item.what {
-        What::Text(text) if text.trim().is_empty() => return Some(Value::Map(Mapping::new())),
-        What::Text(text) => {
-            let mut inner = Notes::new(reader.notes.origin());
-            let parsed = yaml::parse(&text, &mut inner);
-            for problem in inner.into_problems() {
-                reader.notes.error(line, field, format!("expected a mapping, or the JSON text of one: {}", problem.message));
-            }
-            Item { line, what: parsed?.what }
-        }
-        _ => item,
-    };
-    match reader.value(item, field)? {
-        Value::Map(mapping) if mapping.contains_key(&Key::from(MARK)) => {
-            reader.notes.error(line, field, format!("the key `{MARK}` is where the agent leaves its own mark"));
-            None
-        }
-        Value::Map(mapping) => fits_json(&Value::Map(mapping.clone()), line, field, reader.notes).then_some(Value::Map(mapping)),
-        secret @ Value::Directive(_) => Some(secret),
-        Value::Null => Some(Value::Map(Mapping::new())),
-        other => {
-            reader.notes.error(line, field, format!("expected a mapping, or the JSON text of one, found {}", other.kind()));
-            None
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::lens::Allowed;
+    use crate::model::value::Directive;
 
-/// Whether JSON can say a value; what it cannot is noted.
-fn fits_json(value: &Value, line: u64, field: &Field<'_>, notes: &mut Notes<'_>) -> bool {
-    match value {
-        Value::Float(number) if !number.is_finite() => {
-            notes.error(line, field, "expected a finite number: JSON has no other");
-            false
-        }
-        Value::Int(number) if i64::try_from(*number).is_err() => {
-            notes.error(line, field, "expected a number that fits into 64 bits");
-            false
-        }
-        Value::List(items) => {
-            let fits = items.iter().enumerate().map(|(index, item)| fits_json(item, line, &Field::Item(field, index), notes));
-            fits.fold(true, |all, one| all && one)
-        }
-        Value::Map(mapping) => mapping.iter().fold(true, |all, (key, value)| {
-            let field = Field::Key(field, key);
-            if matches!(key, Key::Str(_)) {
-                return fits_json(value, line, &field, notes) && all;
-            }
-            notes.error(line, &field, "expected text as a key: JSON has no other");
-            false
-        }),
-        _ => true,
+    fn lens() -> Lens {
+        let secrets =
+            Allowed { env: vec!["SETKEEPER_SECRET_*".into()], files: vec!["/run/secrets".into()], ..Allowed::default() };
+        Lens { cluster: "superset".to_owned(), secrets, ..Lens::default() }
     }
-}
 
-fn read_tunnel(line: u64, item: Item, field: &Field<'_>, reader: &mut Reader<'_, '_>) -> Option<Value> {
-    let entries = match item.what {
-        What::Map(entries) => entries,
-        What::Null => return Some(Value::Null),
-        other => {
-            reader.notes.error(line, field, format!("expected a mapping, found {}", other.kind()));
-            return None;
-        }
-    };
-    let mut mapping = Mapping::new();
-    let mut whole = true;
-    for Entry { key, line, item } in entries {
-        let field = Field::Key(field, &key);
-        let known = schema::TUNNEL.iter().find(|(name, _)| key == Key::from(*name));
-        let value = match known {
-            Some((_, kind)) => read_field(*kind, line, item, &field, reader),
-            None => {
-                let near =
-                    nearest(&key.to_string(), schema::TUNNEL.map(|(name, _)| name)).map(|near| format!("did you mean `{near}`?"));
-                reader.notes.hinted(line, &field, "an SSH tunnel has no such field", near);
-                None
-            }
+    fn read_as(child: Option<&str>, text: &str) -> Read {
+        let path = child.map_or("/data_source".to_owned(), |name| format!("/superset/datasources/{name}"));
+        read(child, &Node::new(Origin::new(path), text, 1), &lens())
+    }
+
+    fn valid(child: Option<&str>, text: &str) -> Datasource {
+        let read = read_as(child, text);
+        let problems: Vec<_> = read.problems.iter().map(ToString::to_string).collect();
+        read.datasource.unwrap_or_else(|| panic!("{text}: {problems:?}"))
+    }
+
+    fn problems(text: &str) -> Vec<String> {
+        let read = read_as(Some("sales"), text);
+        assert!(read.datasource.is_none() || !read.problems.iter().any(Problem::is_error));
+        assert!(read.datasource.is_some() || read.problems.iter().any(Problem::is_error), "{text}");
+        let shown = |problem: &Problem| {
+            format!("{problem} ({})", problem.hint.as_deref().unwrap_or("")).replace("/superset/datasources/sales", "")
         };
-        whole &= value.is_some();
-        mapping.extend(value.map(|value| (key.clone(), value)));
+        read.problems.iter().map(shown).collect()
     }
-    for needed in ["server_address", "username"] {
-        if whole && !mapping.contains_key(&Key::from(needed)) {
-            reader.notes.error(line, field, format!("expected `{needed}` too"));
-            whole = false;
+
+    fn secret(datasource: &Datasource) -> Option<String> {
+        match datasource.password.as_ref()? {
+            Value::Str(text) => Some(text.clone()),
+            Value::Directive(Directive::Secret(secret)) => Some(secret.expose().to_owned()),
+            other => panic!("{other:?}"),
         }
     }
-    whole.then_some(Value::Map(mapping))
-}
 
-/// Whether a value is one that only the agent can resolve.
-#[must_use]
-pub fn is_reference(value: &Value) -> bool {
-    matches!(value, Value::Directive(Directive::Env(_) | Directive::File(_)))
+    #[test]
+    fn the_form_that_people_already_have_works() {
+        let text = r#"{"name":"mysql","host":"127.0.0.1","port":"3306","user":"root","password":"password"}"#;
+        for child in [None, Some("mysql"), Some("000001")] {
+            let datasource = valid(child, text);
+            let name = child.unwrap_or("mysql");
+            assert_eq!((datasource.name.as_str(), datasource.database_name.as_str()), (name, name));
+            assert_eq!(datasource.uri.text(), "mysql+pymysql://root@127.0.0.1:3306/");
+            assert_eq!(secret(&datasource).as_deref(), Some("password"));
+            assert_eq!(datasource.uuid, DatasourceName::new(name).uuid("superset"));
+        }
+    }
+
+    #[test]
+    fn a_uri_or_parts_make_the_same_target() {
+        for (text, uri, password) in [
+            ("sqlalchemy_uri: postgresql://bob:s%40crt@db:5432/sales", "postgresql://bob@db:5432/sales", Some("s@crt")),
+            ("sqlalchemy_uri: postgres://db/sales\npassword: x", "postgresql://db/sales", Some("x")),
+            ("sqlalchemy_uri: mysql://u@db/s", "mysql+pymysql://u@db/s", None),
+            ("sqlalchemy_uri: {$secret: \"trino://u:p@h/hive\"}", "trino://u@h/hive", Some("p")),
+            (
+                "engine: postgresql\nhost: db\nport: 5432\nuser: b@b\ndatabase: sales\npassword: x",
+                "postgresql://b%40b@db:5432/sales",
+                Some("x"),
+            ),
+            (
+                "engine: postgres\ndriver: psycopg2\nhost: db\nquery: {sslmode: require, a: [1, 2]}",
+                "postgresql+psycopg2://db/?sslmode=require&a=1&a=2",
+                None,
+            ),
+            ("engine: duckdb\ndatabase: /data/a.db\nhost: ''\nuser:\nport: ''", "duckdb:////data/a.db", None),
+            ("engine: mysql\nhost: '::1'\nport: 1", "mysql+pymysql://[::1]:1/", None),
+            ("name: mariadb\nhost: h", "mariadb://h/", None),
+            ("sqlalchemy_uri: oracle+cx_oracle://s:t@h/x\npassword: null", "", None),
+        ] {
+            if uri.is_empty() {
+                assert!(problems(text)[0].contains("holds a password, and so does `password`"), "{text}");
+                continue;
+            }
+            let datasource = valid(Some("sales"), text);
+            assert_eq!((datasource.uri.text().as_str(), secret(&datasource).as_deref()), (uri, password), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_the_schema_is_taken_and_secrets_stay_references() {
+        let text = "database_name: Sales warehouse\nsqlalchemy_uri: postgresql://superset@db1:5432/sales\npassword: {$file: /run/secrets/sales}\n\
+            expose_in_sqllab: true\nallow_run_async: false\nallow_file_upload: false\nallow_ctas: true\nallow_cvas: true\nallow_dml: true\n\
+            cache_timeout: 300\nforce_ctas_schema: tmp\nimpersonate_user: false\nserver_cert: {$file: /run/secrets/ca}\nexternal_url: null\nadopt: true\n\
+            extra: {engine_params: {pool_pre_ping: true, connect_args: {sslkey: {$env: SETKEEPER_SECRET_K}}}}\n\
+            masked_encrypted_extra: '{\"credentials\": {\"a\": 1}}'\n\
+            ssh_tunnel: {server_address: b, server_port: 22, username: u, private_key: {$file: /run/secrets/k}}\n";
+        let datasource = valid(Some("sales"), text);
+        assert_eq!((datasource.database_name.as_str(), datasource.adopt), ("Sales warehouse", true));
+        assert_eq!(datasource.password, Some(Value::Directive(Directive::File("/run/secrets/sales".into()))));
+        assert_eq!(datasource.fields.len(), 14);
+        let Value::Map(encrypted) = &datasource.fields["masked_encrypted_extra"] else { panic!("no mapping") };
+        assert!(matches!(encrypted[&Key::from("credentials")], Value::Map(_)));
+        assert_eq!(datasource.fields["external_url"], Value::Null);
+    }
+
+    #[test]
+    fn every_wrong_field_is_told_and_no_value_repeated() {
+        for (text, expected) in [
+            ("", ":1: expected a mapping that describes a database connection, found nothing (for example"),
+            ("postgresql://u:hunter2@h/d", ":1: expected a mapping that describes a database connection, found text"),
+            ("{}", ": expected `sqlalchemy_uri`, or `engine` and where its server is"),
+            ("sqlalchemy_url: x", ":1: sqlalchemy_url: a datasource has no such field (did you mean `sqlalchemy_uri`?)"),
+            ("url: postgresql://u:hunter2@h/d", ":1: url: this field is not to be set here (the field is `sqlalchemy_uri`)"),
+            ("dbname: x", ":1: dbname: a datasource has no such field (did you mean `database`?)"),
+            ("username: x", ":1: username: this field is not to be set here (the field is `user`)"),
+            ("1: x", ":1: 1: expected the name of a field"),
+            ("uuid: x", ":1: uuid: this field is not to be set here (it is made of the cluster's"),
+            ("is_managed_externally: false", ":1: is_managed_externally: this field is not to be set here (it is always true)"),
+            ("parameters: {}", ":1: parameters: this field is not to be set here (write `engine`"),
+            ("endpoints: [a:1]", ":1: endpoints: is not built yet in this version"),
+            ("discover: {druid: {root: /druid}}", ":1: discover: is not built yet in this version"),
+            ("allow_dml: 'true'", ":1: allow_dml: expected true or false, found text"),
+            ("cache_timeout: 1m", ":1: cache_timeout: expected a whole number, found text"),
+            ("cache_timeout: 99999999999", ":1: cache_timeout: expected a whole number"),
+            ("server_cert: 5", ":1: server_cert: expected text, found a whole number"),
+            ("extra: [1]", ":1: extra: expected a mapping, or the JSON text of one, found a list"),
+            ("extra: 'hunter2'", ":1: extra: expected a mapping, or the JSON text of one, found text"),
+            ("extra: '{hunter2'", ":1: extra: expected a mapping, or the JSON text of one: expected YAML or JSON"),
+            ("extra: {a: .inf}", ":1: extra.a: expected a finite number: JSON has no other"),
+            ("extra: {a: [{1: 2}]}", ":1: extra.a[0].1: expected text as a key: JSON has no other"),
+            ("extra: {setkeeper: {}}", ":1: extra: the key `setkeeper` is where the agent leaves its own mark"),
+            ("extra: {a: {$timedelta: 1h}}", ":1: extra.a: `$timedelta` has no meaning in a datasource"),
+            ("extra: {a: {$env: HOME}}", ":1: extra.a: this variable may not be named here (`secrets.env` in"),
+            ("password: {$file: /etc/shadow}", ":1: password: this file may not be named here (`secrets.files` in"),
+            ("password: {$python: '1'}", ":1: password: `$python` has no meaning in a datasource"),
+            ("password: 123", ":1: password: expected text (in quotes"),
+            ("password: XXXXXXXXXX", ":1: password: is the mask that Superset shows instead of a password"),
+            ("sqlalchemy_uri: postgresql://u:XXXXXXXXXX@h/d", ":1: sqlalchemy_uri: holds the mask"),
+            ("sqlalchemy_uri: hunter2", ":1: sqlalchemy_uri: expected a URI that begins with an engine"),
+            ("sqlalchemy_uri: postgresql://h:hunter2", ":1: sqlalchemy_uri: expected a port number"),
+            ("sqlalchemy_uri: 5", ":1: sqlalchemy_uri: expected a URI, found a whole number"),
+            ("sqlalchemy_uri: {$file: /run/secrets/u}", ":1: sqlalchemy_uri: a URI cannot be resolved later"),
+            ("sqlalchemy_uri: a://h\nhost: x", ":2: host: stands beside `sqlalchemy_uri`"),
+            ("engine: mysql\nport: 0", ":2: port: expected a port between 1 and 65535"),
+            ("engine: mysql\nport: hunter2", ":2: port: expected a port between 1 and 65535"),
+            ("engine: mysql\nhost: {$env: SETKEEPER_SECRET_H}", ":2: host: expected text, found a mapping"),
+            ("engine: mysql\nhost: h:3306", ": host: expected the name or address of a server alone (the port goes into `port`)"),
+            ("engine: mysql\nhost: mysql://h", ": host: expected the name or address of a server alone (a URI goes into"),
+            ("engine: mysql\nquery: {a: {b: c}}", ":2: query.a: expected text, or a list of texts"),
+            ("engine: my sql", ": engine: expected a URI that begins with an engine"),
+            ("engine: mysql\nadopt: 'yes'", ":2: adopt: expected true or false, found text"),
+            ("engine: mysql\ndatabase_name: ''", ":2: database_name: expected text, found empty text"),
+            ("engine: mysql\nname: Sales", ":2: name: expected an engine, or no `name` at all"),
+            ("engine: mysql\nssh_tunnel: {server_port: 22}", ":2: ssh_tunnel: expected `server_address` too"),
+            (
+                "engine: mysql\nssh_tunnel: {server: h}",
+                ":2: ssh_tunnel.server: an SSH tunnel has no such field (did you mean `server_port`?)",
+            ),
+            (
+                "engine: postgresq",
+                ": Superset documents no engine of this name, but one of nearly that name (did you mean `postgresql`?)",
+            ),
+            ("a: 1\na: hunter2", ":2: the key `a` is there twice"),
+        ] {
+            let found = problems(text);
+            assert!(found.iter().any(|problem| problem.starts_with(expected)), "{text}: {expected} not in {found:#?}");
+            assert!(!found.iter().any(|problem| problem.contains("hunter2")), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn all_problems_of_a_datasource_come_at_once() {
+        let found = problems("allow_dml: 1\nextras: {}\npassword: 5\nport: x\nadopt: 2\nssh_tunnel: []\n");
+        assert_eq!(found.len(), 7, "{found:#?}");
+    }
 }

@@ -85,15 +85,12 @@ impl Datasources {
             let mut problems = kept.problems.clone();
             problems.extend(self.clash(&node_name, kept));
             let is_valid = !problems.iter().any(Problem::is_error);
-            match kept.datasource.as_ref().filter(|_| is_valid) {
-                Some(datasource) => {
-                    self.invalid.remove(&kept.name);
-                    self.valid.insert(kept.name.clone(), datasource.clone());
-                }
-                None => {
-                    self.valid.remove(&kept.name);
-                    self.invalid.insert(kept.name.clone(), problems.clone().into());
-                }
+            if let Some(datasource) = kept.datasource.as_ref().filter(|_| is_valid) {
+                self.invalid.remove(&kept.name);
+                self.valid.insert(kept.name.clone(), datasource.clone());
+            } else {
+                self.valid.remove(&kept.name);
+                self.invalid.insert(kept.name.clone(), problems.clone().into());
             }
             self.problems.set(&kept.origin, problems);
         }

@@ -21,6 +21,7 @@ use crate::model::status::Rollout;
 
 /// Fewer datasources than these are somebody's ordinary edit.
 const AT_LEAST: usize = 3;
+const WAY_OUT: &str = "it is held until it is whole again or `setkeeper rollout confirm` confirms it";
 
 /// What a tree holds, as far as its loss would matter. Cheap to clone, and to compare with its successor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +48,6 @@ pub fn admit(
     if rollout.confirmed.as_deref() == Some(tree.as_str()) {
         return Ok(());
     }
-    const WAY_OUT: &str = "it is held until it is whole again or `setkeeper rollout confirm` confirms it";
     if accepted.config > 0 && now.config == 0 {
         let had = if accepted.config == 1 { "1 fragment".to_owned() } else { format!("{} fragments", accepted.config) };
         return Err(Held::new(format!("the config tree is suddenly empty, it had {had}; {WAY_OUT}")));

@@ -87,7 +87,7 @@ fn unquoted(text: &str) -> Option<&str> {
     ['"', '\''].iter().find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote))
 }
 
-/// The same URI with the engine's name that SQLAlchemy takes today, and a driver that Superset's users have for MySQL.
+/// The same URI with the engine's name that SQLAlchemy takes today, and a driver that Superset's users have for `mysql`.
 #[must_use]
 pub fn fix_scheme(uri: &str) -> String {
     match uri.split_once("://") {

@@ -17,6 +17,7 @@ pub mod datasources;
 pub mod directive;
 pub mod edit;
 pub mod explain;
+pub mod fields;
 pub mod fragment;
 pub mod guard;
 pub mod lens;

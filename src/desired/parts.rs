@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::datasource::plain_text;
 use super::directive::Reader;
+use super::fields::plain_text;
 use super::lines::fixed_scheme;
 use super::notes::Field;
 use super::schema::ENGINES;
@@ -29,8 +29,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Reads the target from the fields that describe it; `named` is the engine where none is given and it is one.
-    pub fn read(mut fields: BTreeMap<String, Item>, named: &str, reader: &mut Reader<'_, '_>) -> Option<Self> {
+    /// Reads the target from the fields that describe it; `engine` is what it is where none of them says so.
+    pub fn read(mut fields: BTreeMap<String, Item>, engine: Option<String>, reader: &mut Reader<'_, '_>) -> Option<Self> {
         let password = fields.remove("password").map(|item| read_password(item, reader));
         let (uri, inner) = match fields.remove("sqlalchemy_uri") {
             Some(item) => {
@@ -41,7 +41,7 @@ impl Target {
                 }
                 read_uri(item, password.is_some(), reader)?
             }
-            None => (read_parts(fields, named, reader)?, None),
+            None => (read_parts(fields, engine, reader)?, None),
         };
         let password = match password {
             Some(read) => read?,
@@ -116,7 +116,7 @@ fn read_uri(item: Item, has_password: bool, reader: &mut Reader<'_, '_>) -> Opti
     Some((uri.with_scheme(&scheme), value))
 }
 
-fn read_parts(mut fields: BTreeMap<String, Item>, named: &str, reader: &mut Reader<'_, '_>) -> Option<SqlalchemyUri> {
+fn read_parts(mut fields: BTreeMap<String, Item>, named: Option<String>, reader: &mut Reader<'_, '_>) -> Option<SqlalchemyUri> {
     let mut text = |name: &'static str, reader: &mut Reader<'_, '_>| match fields.remove(name) {
         Some(Item { what: What::Null, .. }) | None => Some(None),
         Some(Item { what: What::Text(text), .. }) if text.is_empty() => Some(None),
@@ -127,7 +127,7 @@ fn read_parts(mut fields: BTreeMap<String, Item>, named: &str, reader: &mut Read
     let query = fields.remove("query").map_or(Some(Vec::new()), |item| read_query(item, reader));
     let [engine, driver, host, user, database] = read;
     let (driver, host, user, database) = (driver?, host?, user?, database?);
-    let engine = engine?.or_else(|| ENGINES.contains(&named).then(|| named.to_owned()));
+    let engine = engine?.or(named);
     let Some(engine) = engine else {
         let hint = "for example engine: postgresql; only where the name is that of an engine can it be left out".to_owned();
         reader.notes.hinted(None, &Field::Root, "expected `sqlalchemy_uri`, or `engine` and where its server is", hint);
@@ -166,13 +166,11 @@ fn read_port(item: &Item, reader: &mut Reader<'_, '_>) -> Option<Option<u16>> {
         What::Text(text) => text.trim().parse().ok(),
         _ => None,
     };
-    match port.filter(|port| *port > 0) {
-        Some(port) => Some(Some(port)),
-        None => {
-            reader.notes.error(item.line, &Field::Name(&Field::Root, "port"), "expected a port between 1 and 65535");
-            None
-        }
+    let port = port.filter(|port| *port > 0);
+    if port.is_none() {
+        reader.notes.error(item.line, &Field::Name(&Field::Root, "port"), "expected a port between 1 and 65535");
     }
+    port.map(Some)
 }
 
 fn read_query(item: Item, reader: &mut Reader<'_, '_>) -> Option<Vec<(String, String)>> {
@@ -193,13 +191,12 @@ fn read_query(item: Item, reader: &mut Reader<'_, '_>) -> Option<Vec<(String, St
             _ => vec![item],
         };
         for value in values {
-            match (&key, scalar_text(value.what)) {
-                (Key::Str(name), Some(text)) => pairs.push((name.clone(), text)),
-                _ => {
-                    let hint = "secrets go into `password`, or into `extra.engine_params.connect_args`".to_owned();
-                    reader.notes.hinted(line, &Field::Key(&field, &key), "expected text, or a list of texts", hint);
-                    whole = false;
-                }
+            if let (Key::Str(name), Some(text)) = (&key, scalar_text(value.what)) {
+                pairs.push((name.clone(), text));
+            } else {
+                let hint = "secrets go into `password`, or into `extra.engine_params.connect_args`".to_owned();
+                reader.notes.hinted(line, &Field::Key(&field, &key), "expected text, or a list of texts", hint);
+                whole = false;
             }
         }
     }

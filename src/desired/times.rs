@@ -55,25 +55,24 @@ fn whole(number: f64, unit: i64) -> Option<i64> {
     (product.abs() < limit).then_some(product.round() as i64)
 }
 
-const NAMES: [(&str, u32, u32); 5] =
-    [("minute", 0, 59), ("hour", 0, 23), ("day of the month", 1, 31), ("month", 1, 12), ("day of the week", 0, 6)];
+/// The lowest and the highest number of each field of a crontab line, and what to say of a wrong one.
+const CRONTAB: [(u32, u32, &str); 5] = [
+    (0, 59, "the minute is not of the form 0-59, *, */N or a list of these"),
+    (0, 23, "the hour is not of the form 0-23, *, */N or a list of these"),
+    (1, 31, "the day of the month is not of the form 1-31, *, */N or a list of these"),
+    (1, 12, "the month is not of the form 1-12, *, */N or a list of these"),
+    (0, 6, "the day of the week is not of the form 0-6 (0 is Sunday), sun-sat, *, */N or a list of these"),
+];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 /// The five fields of a crontab line, or what was expected. Only what Celery's `crontab` takes: no `7` for Sunday, no names of
 /// months, no `@daily`.
 pub fn crontab(text: &str) -> Result<[String; 5], &'static str> {
-    const EXPECTED: &str = "expected five fields: minute, hour, day of the month, month, day of the week";
     let fields: Vec<_> = text.split_whitespace().map(ToOwned::to_owned).collect();
-    let fields: [String; 5] = fields.try_into().map_err(|_| EXPECTED)?;
-    const WRONG: [&str; 5] = [
-        "the minute is not of the form 0-59, *, */N or a list of these",
-        "the hour is not of the form 0-23, *, */N or a list of these",
-        "the day of the month is not of the form 1-31, *, */N or a list of these",
-        "the month is not of the form 1-12, *, */N or a list of these",
-        "the day of the week is not of the form 0-6 (0 is Sunday), sun-sat, *, */N or a list of these",
-    ];
-    match fields.iter().zip(NAMES).position(|(field, (_, low, high))| !is_field(field, low, high)) {
-        Some(index) => Err(WRONG[index]),
+    let fields: [String; 5] =
+        fields.try_into().map_err(|_| "expected five fields: minute, hour, day of the month, month, day of the week")?;
+    match fields.iter().zip(CRONTAB).find(|(field, (low, high, _))| !is_field(field, *low, *high)) {
+        Some((_, (_, _, wrong))) => Err(wrong),
         None => Ok(fields),
     }
 }

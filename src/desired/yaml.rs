@@ -85,8 +85,7 @@ pub fn text<'a>(bytes: &'a [u8], notes: &mut Notes<'_>) -> Option<&'a str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Some(text.strip_prefix('\u{feff}').unwrap_or(text)),
         Err(error) => {
-            let before = &bytes[..error.valid_up_to()];
-            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count() as u64;
+            let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count() as u64;
             notes.error(line, &Field::Root, "expected text in UTF-8, found other bytes");
             None
         }
@@ -298,12 +297,11 @@ fn settle_scalar(scalar: Raw, place: Location, text: &str) -> Result<What, &'sta
     let plain = source(place, text).filter(|(before, word)| is_plain(before, word)).map(|(_, word)| scalar::read(word));
     Ok(match (plain, scalar) {
         (Some(Plain::Refused(message)), _) => return Err(message),
-        (Some(Plain::Int(number)), Raw::Int(_) | Raw::Float(_)) => What::Int(number),
-        (Some(Plain::Float(number)), Raw::Float(_)) => What::Float(number),
+        // Beyond 64 bits the library makes a float of a whole number.
+        (Some(Plain::Int(number)), Raw::Float(_)) | (_, Raw::Int(number)) => What::Int(number),
+        (_, Raw::Float(number)) => What::Float(number),
         (_, Raw::Null) => What::Null,
         (_, Raw::Bool(truth)) => What::Bool(truth),
-        (_, Raw::Int(number)) => What::Int(number),
-        (_, Raw::Float(number)) => What::Float(number),
         (_, Raw::Text(text)) => What::Text(text),
         (_, Raw::List(_) | Raw::Map(_)) => return Err("expected a scalar"),
     })
@@ -323,8 +321,20 @@ fn is_plain(before: &str, word: &str) -> bool {
         return false;
     }
     let mut tokens = before.rsplit(|c: char| c.is_ascii_whitespace()).filter(|token| !token.is_empty());
-    let last = tokens.find(|token| !token.starts_with('&'));
-    !last.is_some_and(|token| token.starts_with(['!', '|', '>']))
+    !tokens.find(|token| !token.starts_with('&')).is_some_and(|token| is_block_header(token) || is_tag(token))
+}
+
+/// `|`, `>-`, `|2+`
+fn is_block_header(token: &str) -> bool {
+    token.strip_prefix(['|', '>']).is_some_and(|rest| rest.len() <= 2 && rest.chars().all(|c| matches!(c, '+' | '-' | '1'..='9')))
+}
+
+/// `!`, `!!str`, `!<tag:yaml.org,2002:str>`
+fn is_tag(token: &str) -> bool {
+    token.strip_prefix('!').is_some_and(|rest| match rest.strip_prefix('!') {
+        Some(name) => name.chars().all(|c| c.is_ascii_alphanumeric()),
+        None => rest.is_empty() || (rest.starts_with('<') && rest.ends_with('>')),
+    })
 }
 
 #[cfg(test)]
@@ -367,6 +377,17 @@ mod tests {
         assert_eq!(found[..5], expected[..5]);
         assert_eq!(found[5], What::Float(12.0));
         assert_eq!(found[6..], expected[6..]);
+    }
+
+    #[test]
+    fn a_plain_scalar_is_told_from_a_tagged_or_a_block_whatever_its_key() {
+        for key in ["\"a >\"", "\"a |x\"", "\"a !\"", "\"b !!str\"", "? &q \"!\"\n"] {
+            assert!(read(&format!("{key}: yes")).is_err(), "{key}");
+        }
+        for header in ["|", "|-", ">2-", "!!str", "!", "!<tag:yaml.org,2002:str>", "!!str &a"] {
+            let space = if header.starts_with(['|', '>']) { "\n  " } else { " " };
+            assert!(read(&format!("a: {header}{space}yes")).is_ok(), "{header}");
+        }
     }
 
     #[test]
@@ -432,7 +453,8 @@ mod tests {
         let mut bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n".to_owned();
         for name in b'b'..=b'l' {
             let earlier = char::from(name - 1);
-            bomb += &format!("{0}: &{0} [{1}]\n", char::from(name), [format!("*{earlier}").as_str(); 9].join(","));
+            let aliases = [format!("*{earlier}").as_str(); 9].join(",");
+            bomb.extend([format!("{0}: &{0} [{aliases}]\n", char::from(name))]);
         }
         let wide = format!("a: [{}]", "1,".repeat(300_000));
         for text in [

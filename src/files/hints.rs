@@ -104,8 +104,8 @@ fn listener(
     move |event| {
         // An error means that events were lost.
         let Ok(event) = event else { return bell.notify_one() };
-        let lost_count = event.need_rescan();
-        if !lost_count && (is_reading(event.kind) || !event.paths.iter().any(|path| watched.counts(path))) {
+        let lost = event.need_rescan();
+        if !lost && (is_reading(event.kind) || !event.paths.iter().any(|path| watched.counts(path))) {
             return;
         }
         let moved = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::error;
+use tracing::{error, info};
 
 use super::line;
 use crate::desired::guard::Inventory;
-use crate::files::stage::{self, Wanted};
+use crate::files::stage::{self, Installed, Wanted};
 use crate::files::state::{Applied, FileCopy, LastGood, StateDir};
 use crate::files::{self, off_thread};
 use crate::model::instance::Version;
@@ -74,7 +74,9 @@ impl Host for Machine {
             FileStep::Install(files) => {
                 let wanted =
                     files.iter().map(|file| Wanted { path: file.path.clone(), bytes: file.bytes.to_vec(), mode: file.mode });
-                stage::install(wanted.collect()).await.map(drop).map_err(|error| fault(&error, error.hint()))
+                let installed = stage::install(wanted.collect()).await.map_err(|error| fault(&error, error.hint()))?;
+                self.keep_what_was_there(&installed);
+                Ok(())
             }
             FileStep::Reload => self.way.reload(RELOAD_LIMIT).await.map_err(|error| fault(&error, None)),
         }
@@ -87,6 +89,29 @@ impl Host for Machine {
             memory.advance(Applied { version: version.clone(), files });
         });
     }
+}
+
+impl Machine {
+    /// What lay there before the first install was nobody's but its owner's: it is kept as the previous revision.
+    fn keep_what_was_there(&self, installed: &Installed) {
+        self.memory.send_if_modified(|memory| {
+            if memory.applied.files.is_empty() {
+                memory.applied.files = installed.replaced.iter().filter_map(FileCopy::of_previous).collect();
+            }
+            // It is written down together with what was installed.
+            false
+        });
+    }
+}
+
+/// Clears what an earlier run that was killed left beside the files that are rendered.
+pub fn sweep(render: &Render) -> Result<(), Fault> {
+    let targets = render.templates.iter().map(|template| template.path.as_path()).chain([render.superset_config.path.as_path()]);
+    let swept = stage::sweep(targets).map_err(|error| fault(&error, error.hint()))?;
+    if swept > 0 {
+        info!(files = swept, "removed half-written files of an earlier run");
+    }
+    Ok(())
 }
 
 /// Reads what is rendered besides the tree: the base and the templates.

@@ -13,7 +13,7 @@ use crate::plan::request::request;
 use crate::secrets::{SecretError, Secrets};
 use crate::superset::client::Client;
 use crate::superset::error::CallError;
-use crate::superset::preflight::Target;
+use crate::superset::preflight;
 use crate::world::{Connections, Fault, FaultKind, Health, SupersetVersion};
 
 /// A live Superset.
@@ -33,12 +33,11 @@ impl Connections for Superset {
         let resolved = self.resolve(datasource).await.map_err(|error| refused(&error, error.hint()))?;
         let lookup = |directive: &Directive| resolved.get(&name(directive)).cloned().ok_or(SecretError::NotASecret);
         let request = request(datasource, key, &lookup).map_err(|error| refused(&error, None))?;
-        let target = if self.preflight { Target::of(datasource) } else { None };
         Ok(Wanted {
             uuid: datasource.uuid,
             database_name: datasource.database_name.clone(),
             adopt: datasource.adopt,
-            server: target.map(|target| Server { host: target.host, port: target.port }),
+            server: if self.preflight { preflight::server(datasource) } else { None },
             request,
         })
     }
@@ -52,8 +51,7 @@ impl Connections for Superset {
     }
 
     async fn probe(&self, server: &Server) -> Result<(), Fault> {
-        let target = Target { host: server.host.clone(), port: server.port };
-        target.probe().await.map_err(|error| Fault { kind: FaultKind::Unreachable, message: line(&error) })
+        preflight::probe(server).await.map_err(|error| Fault { kind: FaultKind::Unreachable, message: line(&error) })
     }
 
     async fn apply(&self, step: &Step) -> Result<i64, Fault> {
@@ -62,7 +60,7 @@ impl Connections for Superset {
             Step::Update { id, request, .. } | Step::Adopt { id, request } => {
                 self.client.update(*id, request).await.map(|()| *id)
             }
-            Step::Delete { id, .. } => self.client.delete(*id).await.map(|()| *id),
+            Step::Delete { id, uuid, .. } => self.client.delete(*id, *uuid).await.map(|()| *id),
         };
         match result {
             // Somebody else deleted it first, which is what was wanted.
@@ -116,7 +114,7 @@ fn fault(error: &CallError) -> Fault {
     let kind = match error {
         CallError::Unreachable(_) => FaultKind::Unreachable,
         CallError::NameTaken { .. } | CallError::UuidTaken { .. } => FaultKind::Conflict,
-        error if error.outcome_is_unknown() => FaultKind::Unknown,
+        error if error.must_observe() => FaultKind::Unknown,
         error if error.is_about_superset() => FaultKind::Superset,
         _ => FaultKind::Refused,
     };

@@ -185,7 +185,9 @@ mod tests {
             DigestSum::of(digest)
         };
         let mut one = DigestSum::default();
-        ["a", "b", "c"].into_iter().for_each(|text| one.add(member(text)));
+        for text in ["a", "b", "c"] {
+            one.add(member(text));
+        }
         one.take(member("b"));
         let mut other = member("c");
         other.add(member("a"));

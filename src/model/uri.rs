@@ -188,10 +188,11 @@ impl SqlalchemyUri {
             text.push('@');
         }
         if let Some(host) = &self.host {
-            text.push_str(&if host.contains(':') { format!("[{host}]") } else { host.clone() });
+            let brackets = if host.contains(':') { ["[", "]"] } else { ["", ""] };
+            text.extend([brackets[0], host, brackets[1]]);
         }
         if let Some(port) = self.port {
-            text.push_str(&format!(":{port}"));
+            text.extend([":", &port.to_string()]);
         }
         if let Some(database) = &self.database {
             text.push('/');

@@ -13,7 +13,7 @@ const SECONDS: u64 = 10;
 
 /// How the drivers call it, by dialect and driver; `None` is the dialect's default driver. A driver that refuses unknown
 /// arguments would never connect again, so a driver that is not known for certain is not here.
-const ARGUMENTS: [(&str, &[Option<&str>], &str); 9] = [
+const ARGUMENTS: [(&str, &[Option<&str>], &str); 10] = [
     ("postgresql", &[None, Some("psycopg2"), Some("psycopg")], "connect_timeout"),
     ("cockroachdb", &[None, Some("psycopg2"), Some("psycopg")], "connect_timeout"),
     ("redshift", &[None, Some("psycopg2")], "connect_timeout"),
@@ -23,13 +23,19 @@ const ARGUMENTS: [(&str, &[Option<&str>], &str); 9] = [
     ("starrocks", &[None, Some("mysqldb"), Some("pymysql")], "connect_timeout"),
     ("mssql", &[Some("pymssql")], "login_timeout"),
     ("mssql", &[None, Some("pyodbc")], "timeout"),
+    ("vertica", &[None, Some("vertica_python")], "connection_timeout"),
 ];
 
-/// Adds the argument to `engine_params.connect_args` of `extra`, unless the driver has none, the author set it there or in
-/// the URI, or `extra` is not of that shape.
-pub fn add(uri: &SqlalchemyUri, extra: &mut Map<String, Json>) {
+/// Adds the argument to `engine_params.connect_args` of `extra`, and to `connect_args` of `encrypted` where there are any,
+/// since those replace the former as a whole. Not where the driver has no such argument, where the author set it there or
+/// in the URI, or where a mapping has another shape.
+pub fn add(uri: &SqlalchemyUri, extra: &mut Map<String, Json>, encrypted: &mut Map<String, Json>) {
     let Some(argument) = argument(uri) else { return };
     if uri.query_pairs().any(|(name, _)| name == argument) {
+        return;
+    }
+    if let Some(args) = encrypted.get_mut("connect_args").and_then(Json::as_object_mut) {
+        args.entry(argument).or_insert_with(|| json!(SECONDS));
         return;
     }
     let Some(params) = extra.entry("engine_params").or_insert_with(|| json!({})).as_object_mut() else { return };
@@ -49,7 +55,7 @@ mod tests {
     fn added(uri: &str, extra: &Json) -> Json {
         let uri = SqlalchemyUri::parse(uri).unwrap().0;
         let mut extra = extra.as_object().unwrap().clone();
-        add(&uri, &mut extra);
+        add(&uri, &mut extra, &mut Map::new());
         Json::Object(extra)
     }
 
@@ -72,6 +78,16 @@ mod tests {
         assert_eq!(added("postgresql://h/d?connect_timeout=3", &json!({})), json!({}));
         let odd = json!({"engine_params": "x"});
         assert_eq!(added("postgresql://h/d", &odd), odd);
+    }
+
+    #[test]
+    fn connect_args_that_are_encrypted_win_and_so_they_get_it() {
+        let uri = SqlalchemyUri::parse("postgresql://h/d").unwrap().0;
+        let mut extra = Map::new();
+        let mut encrypted = json!({"connect_args": {"sslpassword": "x"}}).as_object().unwrap().clone();
+        add(&uri, &mut extra, &mut encrypted);
+        assert_eq!(Json::Object(encrypted), json!({"connect_args": {"sslpassword": "x", "connect_timeout": 10}}));
+        assert!(extra.is_empty());
     }
 
     #[test]

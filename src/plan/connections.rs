@@ -34,6 +34,19 @@ pub struct Server {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// How it shows that it serves.
+    pub greeting: Greeting,
+}
+
+/// How a server shows that it serves, and does not merely accept connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Greeting {
+    /// It speaks first, as MySQL does.
+    First,
+    /// It answers PostgreSQL's question whether it speaks TLS.
+    Postgres,
+    /// It is not known how.
+    Unknown,
 }
 
 /// Superset's connections, by what they are looked up by.

@@ -11,6 +11,7 @@ use std::error::Error;
 
 use serde_json::{Map, Value as Json, json};
 use thiserror::Error as ThisError;
+use uuid::Uuid;
 
 use crate::model::connection::{MARK, Mark, Request};
 use crate::model::datasource::Datasource;
@@ -87,7 +88,7 @@ pub fn request<E: Error + 'static>(
 
     let digest = fields.digest(key);
     fields.complete(datasource, &digest, &mut reader.secrets)?;
-    Ok(fields.seal(reader.secrets, digest))
+    Ok(fields.seal(datasource.uuid, reader.secrets, digest))
 }
 
 /// The fields in the making: each value, and whether it holds a secret.
@@ -121,14 +122,14 @@ impl Fields {
         self.put("is_managed_externally", json!(true), false);
 
         let (mut extra, has_secret) = self.take_mapping("extra")?;
-        connect_timeout::add(&datasource.uri, &mut extra);
+        let (mut encrypted, _) = self.take_mapping("masked_encrypted_extra")?;
+        collect_texts(&encrypted, secrets);
+        connect_timeout::add(&datasource.uri, &mut extra, &mut encrypted);
+
         let mark = Mark { name: datasource.name.as_str().to_owned(), digest: digest.to_owned() };
         extra.insert(MARK.to_owned(), mark.json());
         self.put("extra", json!(Json::Object(extra).to_string()), has_secret);
-
-        let (encrypted, _) = self.take_mapping("masked_encrypted_extra")?;
-        collect_texts(&encrypted, secrets);
-        // Superset refuses an empty object here in some versions; null is what it means.
+        // An empty object says nothing, and Superset refuses it in some versions.
         let text = if encrypted.is_empty() { Json::Null } else { json!(Json::Object(encrypted).to_string()) };
         let has_secret = !text.is_null();
         self.put("masked_encrypted_extra", text, has_secret);
@@ -143,8 +144,8 @@ impl Fields {
         }
     }
 
-    fn seal(self, secrets: Vec<SecretText>, digest: String) -> Request {
-        let mut request = Request { secrets, digest, ..Request::default() };
+    fn seal(self, uuid: Uuid, secrets: Vec<SecretText>, digest: String) -> Request {
+        let mut request = Request { uuid, secrets, digest, ..Request::default() };
         for (name, (value, has_secret)) in self.0 {
             if has_secret {
                 request.sealed.insert(name, SecretText::new(value.to_string()));

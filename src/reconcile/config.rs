@@ -3,7 +3,7 @@
 //! Reads the newest resolution; one pass renders, observes, plans and applies; reports an [`Outcome`]. A tree or a template that
 //! is not valid leaves the last good revision where it is (law 2). What fails is tried again with backoff, and at each
 //! resync the files are looked at even if nothing changed, so that an edit by hand does not stay. Proving a candidate before and
-//! verifying Superset after belong between the steps of [`ConfigLoop::pass`]; nothing here knows what a file means.
+//! verifying Superset after belong between the steps of one pass; nothing here knows what a file means.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use super::backoff::Backoff;
 use super::resolve::Resolved;
 use super::sleep_to;
+use crate::metrics::{self, ReloadOutcome};
 use crate::model::digest::Revision;
 use crate::model::instance::{State, Version};
 use crate::model::problem::Problem;
@@ -105,7 +106,10 @@ impl<H: Host> ConfigLoop<H> {
                 () = sleep_to(look_at) => {}
                 () = tokio::time::sleep(HEARTBEAT) => continue,
             }
-            look_at = match self.pass().await {
+            let began = Instant::now();
+            let pass = self.pass().await;
+            metrics::reconciled(began.elapsed());
+            look_at = match pass {
                 Some(Pass::Failed(_)) => {
                     backoff = backoff.after_failure(Instant::now());
                     Some(backoff.until())
@@ -161,6 +165,7 @@ impl<H: Host> ConfigLoop<H> {
             self.host.remember(desired, wanted);
         }
         if changes {
+            metrics::applied(true);
             let verbs: Vec<_> = steps.iter().map(verb).collect();
             info!(revision = %revision, steps = verbs.join(", "), "applied a revision");
         }
@@ -173,11 +178,14 @@ impl<H: Host> ConfigLoop<H> {
             self.memory = Memory::Unknown;
         }
         for step in steps {
-            let reports_reload = *step == FileStep::Reload;
-            if reports_reload {
+            if *step == FileStep::Reload {
                 self.outcome.send_modify(|outcome| outcome.state = State::Reloading);
             }
-            self.host.apply(step).await?;
+            let applied = self.host.apply(step).await;
+            if *step == FileStep::Reload {
+                metrics::reload(if applied.is_ok() { ReloadOutcome::Succeeded } else { ReloadOutcome::Failed });
+            }
+            applied?;
         }
         Ok(())
     }
@@ -191,6 +199,7 @@ impl<H: Host> ConfigLoop<H> {
                     next.applied.clone_from(&next.desired);
                 }
                 Pass::Failed(fault) => {
+                    metrics::applied(false);
                     next.state = State::Failed;
                     next.error = Some(fault.to_string());
                 }

@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::ledger::{self, Job, Ledger, Outcome, Rules, Unfit};
+use super::ledger::{self, Job, Ledger, Outcome, Rules};
 use super::resolve::Resolved;
 use super::sleep_to;
-use crate::model::datasource::{Datasource, DatasourceName};
+use super::wants::Wants;
+use crate::metrics;
+use crate::model::datasource::DatasourceName;
 use crate::model::instance::{InstanceId, Standing};
 use crate::model::status::{DatasourceState, DatasourceStatus};
 use crate::plan::connections::{Step, Wanted};
@@ -55,15 +57,8 @@ pub struct ConnectionsLoop<C> {
     pub inputs: Inputs,
     /// What it reports.
     pub statuses: watch::Sender<Option<Statuses>>,
-    /// What each datasource came to, for as long as neither it nor a secret's file changes.
-    pub cache: BTreeMap<DatasourceName, Known>,
-}
-
-/// A datasource, and what its connection should hold.
-pub struct Known {
-    generation: u64,
-    datasource: Arc<Datasource>,
-    wanted: Result<Wanted, Fault>,
+    /// What each datasource's connection should hold.
+    pub wants: Wants,
 }
 
 /// One term of leadership: its ledger and its jobs.
@@ -107,7 +102,7 @@ impl<C: Connections> ConnectionsLoop<C> {
                 changed = self.inputs.standing.changed() => if changed.is_err() { break },
                 Some(outcome) = next_outcome(&mut term) => {
                     if let Some(term) = &mut term {
-                        log(&outcome);
+                        log(&outcome, &term.ledger);
                         term.ledger.record(outcome, Instant::now());
                     }
                     report_at.get_or_insert_with(|| Instant::now() + REPORT_EVERY);
@@ -140,6 +135,7 @@ impl<C: Connections> ConnectionsLoop<C> {
         if term.is_none() {
             self.statuses.send_replace(None);
         }
+        self.wants.forget_listener();
         self.take_wanted(term).await;
         term.is_some()
     }
@@ -158,34 +154,9 @@ impl<C: Connections> ConnectionsLoop<C> {
         let resolved = self.inputs.resolved.borrow_and_update().clone();
         let generation = *self.inputs.secrets.borrow_and_update();
         let (Some(term), Some(resolved)) = (term, resolved) else { return };
-        let Some((valid, invalid)) = resolved.datasources() else { return };
-        let mut before = std::mem::take(&mut self.cache);
-        let (mut wanted, mut unfit) = (BTreeMap::new(), BTreeMap::new());
-        for (name, datasource) in valid {
-            let is_known = |known: &Known| known.generation == generation && Arc::ptr_eq(&known.datasource, datasource);
-            let known = match before.remove(name).filter(is_known) {
-                Some(known) => known,
-                None => Known {
-                    generation,
-                    datasource: Arc::clone(datasource),
-                    wanted: self.world.wanted(&resolved.key, datasource).await,
-                },
-            };
-            match &known.wanted {
-                Ok(fit) => drop(wanted.insert(name.clone(), fit.clone())),
-                Err(fault) => {
-                    let (state, error) = (DatasourceState::Failed, fault.message.clone());
-                    unfit.insert(name.clone(), Unfit { state, uuid: datasource.uuid, error });
-                }
-            }
-            self.cache.insert(name.clone(), known);
+        if let Some((wanted, unfit)) = self.wants.take(&*self.world, &self.rules.cluster, &resolved, generation).await {
+            term.ledger.want(wanted, unfit);
         }
-        for (name, problems) in invalid {
-            let error = problems.first().map_or_else(String::new, ToString::to_string);
-            let uuid = name.uuid(&self.rules.cluster);
-            unfit.insert(name.clone(), Unfit { state: DatasourceState::Invalid, uuid, error });
-        }
-        term.ledger.want(wanted, unfit);
     }
 
     /// Reports every datasource, once Superset has been observed in this term: before that nothing is known of any.
@@ -274,7 +245,10 @@ async fn push<C: Connections>(
     if !leave.holds() {
         return Err(Fault { kind: FaultKind::Superset, message: "leadership was lost before the write".to_owned() });
     }
-    world.apply(step).await
+    let began = Instant::now();
+    let applied = world.apply(step).await;
+    metrics::pushed(began.elapsed());
+    applied
 }
 
 async fn next_outcome(term: &mut Option<Term>) -> Option<Outcome> {
@@ -285,17 +259,23 @@ async fn next_outcome(term: &mut Option<Term>) -> Option<Outcome> {
     }
 }
 
-fn log(outcome: &Outcome) {
+/// A failure that is known already is no news: it backs off, and its status says so.
+fn log(outcome: &Outcome, ledger: &Ledger) {
     match outcome {
         Outcome::Pushed { name, step, result: Ok(id), .. } => {
-            let differs = if let Step::Update { differs, .. } = step { differs.join(", ") } else { String::new() };
-            info!(datasource = %name, step = step.verb(), database_id = id, fields = differs, "pushed a connection");
+            let fields = if let Step::Update { differs, .. } = step { Some(differs.join(", ")) } else { None };
+            info!(datasource = %name, step = step.verb(), database_id = id, fields, "pushed a connection");
+        }
+        Outcome::Pushed { name, result: Err(fault), .. } | Outcome::Looked { name, result: Err(fault), .. }
+            if ledger.is_known(name, fault) =>
+        {
+            debug!(datasource = %name, error = %fault, "failed again");
         }
         Outcome::Pushed { name, step, result: Err(fault), .. } => {
             warn!(datasource = %name, step = step.verb(), error = %fault, "failed to push a connection");
         }
         Outcome::Looked { name, result: Err(fault), .. } => {
-            warn!(datasource = %name, error = %fault, "failed to look at a connection")
+            warn!(datasource = %name, error = %fault, "failed to look at a connection");
         }
         Outcome::Listed(Err(fault)) => warn!(error = %fault, "failed to list connections"),
         Outcome::Listed(Ok(_)) | Outcome::Looked { .. } => {}

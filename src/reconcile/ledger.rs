@@ -6,6 +6,7 @@
 //! by itself and has a lane of its own, so that it never takes the place of what works).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
@@ -52,7 +53,7 @@ pub enum Job {
         /// What to write.
         step: Step,
         /// What was wanted when the step was planned.
-        wanted: Option<Box<Wanted>>,
+        wanted: Option<Arc<Wanted>>,
         /// Whether the last attempt failed: then it must not take the place of those that work.
         suspect: bool,
     },
@@ -79,7 +80,7 @@ pub enum Outcome {
         /// What was written.
         step: Step,
         /// What was wanted when the step was planned.
-        wanted: Option<Box<Wanted>>,
+        wanted: Option<Arc<Wanted>>,
         /// What Superset said.
         result: Result<i64, Fault>,
     },
@@ -115,7 +116,7 @@ pub struct Ledger {
     rules: Rules,
     /// Whether the tree has been heard yet: before that, nothing is an orphan.
     told: bool,
-    wanted: BTreeMap<DatasourceName, Wanted>,
+    wanted: BTreeMap<DatasourceName, Arc<Wanted>>,
     unfit: BTreeMap<DatasourceName, Unfit>,
     observed: Observed,
     seen: Seen,
@@ -124,10 +125,11 @@ pub struct Ledger {
     /// Pushed since then: whatever `changed_on` the next list shows is our own doing.
     fresh: BTreeSet<Uuid>,
     unjudged: BTreeSet<DatasourceName>,
-    in_flight: BTreeSet<DatasourceName>,
+    /// With the UUID of each: the tree may drop a datasource while its job is under way.
+    in_flight: BTreeMap<DatasourceName, Uuid>,
     failures: BTreeMap<DatasourceName, Backoff>,
     /// A write of theirs ended nobody knows how: not to be judged before a list that was asked for afterwards.
-    awaiting_list: BTreeSet<DatasourceName>,
+    awaiting_list: BTreeMap<DatasourceName, Uuid>,
     deletions: BTreeMap<DatasourceName, Step>,
     standings: BTreeMap<DatasourceName, Standing>,
     list: List,
@@ -162,11 +164,11 @@ impl Ledger {
             touched: BTreeSet::new(),
             fresh: BTreeSet::new(),
             unjudged: BTreeSet::new(),
-            in_flight: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
             failures: BTreeMap::new(),
             deletions: BTreeMap::new(),
             standings: BTreeMap::new(),
-            awaiting_list: BTreeSet::new(),
+            awaiting_list: BTreeMap::new(),
             list: List { due: now, asked: false, sighted: false, backoff: Backoff::default() },
             lists_taken: 0,
             deletions_from,
@@ -174,7 +176,7 @@ impl Ledger {
     }
 
     /// Takes what the tree wants now. What changed may be tried at once, whatever happened to it before.
-    pub fn want(&mut self, wanted: BTreeMap<DatasourceName, Wanted>, unfit: BTreeMap<DatasourceName, Unfit>) {
+    pub fn want(&mut self, wanted: BTreeMap<DatasourceName, Arc<Wanted>>, unfit: BTreeMap<DatasourceName, Unfit>) {
         for (name, new) in &wanted {
             if self.wanted.get(name) != Some(new) {
                 self.failures.remove(name);
@@ -208,7 +210,7 @@ impl Ledger {
         if !self.list.asked && self.list.due <= now {
             self.list.asked = true;
             self.list.due = now + self.rules.resync;
-            self.touched = self.in_flight.iter().filter_map(|name| self.wanted.get(name)).map(|wanted| wanted.uuid).collect();
+            self.touched = self.in_flight.values().copied().collect();
             return Some(Job::List);
         }
         if !self.list.sighted {
@@ -227,11 +229,11 @@ impl Ledger {
             match connections::judge(wanted, &self.observed, &self.seen) {
                 Verdict::Settled(settled) => self.settle(&name, &settled),
                 Verdict::Look { id } => {
-                    self.in_flight.insert(name.clone());
+                    self.in_flight.insert(name.clone(), wanted.uuid);
                     return Some(Job::Look { name, id });
                 }
                 Verdict::Push(step) => {
-                    let wanted = Some(Box::new(wanted.clone()));
+                    let wanted = Some(Arc::clone(wanted));
                     return Some(self.begin(name, step, wanted));
                 }
             }
@@ -239,8 +241,8 @@ impl Ledger {
     }
 
     fn may_begin(&self, name: &DatasourceName, now: Instant) -> bool {
-        !self.in_flight.contains(name)
-            && !self.awaiting_list.contains(name)
+        !self.in_flight.contains_key(name)
+            && !self.awaiting_list.contains_key(name)
             && self.failures.get(name).is_none_or(|backoff| backoff.is_over(now))
     }
 
@@ -252,14 +254,11 @@ impl Ledger {
         Some(self.begin(name, step, None))
     }
 
-    fn begin(&mut self, name: DatasourceName, step: Step, wanted: Option<Box<Wanted>>) -> Job {
-        if let Some(wanted) = &wanted {
-            self.touched.insert(wanted.uuid);
-        }
-        if let Step::Delete { uuid, .. } = &step {
-            self.touched.insert(*uuid);
-        }
-        self.in_flight.insert(name.clone());
+    fn begin(&mut self, name: DatasourceName, step: Step, wanted: Option<Arc<Wanted>>) -> Job {
+        let uuid = if let Step::Delete { uuid, .. } = &step { Some(*uuid) } else { wanted.as_ref().map(|wanted| wanted.uuid) };
+        let uuid = uuid.unwrap_or_default();
+        self.touched.insert(uuid);
+        self.in_flight.insert(name.clone(), uuid);
         let suspect = self.failures.contains_key(&name);
         Job::Push { name, step, wanted, suspect }
     }
@@ -270,17 +269,17 @@ impl Ledger {
             Outcome::Listed(Ok(connections)) => self.take_list(connections, now),
             Outcome::Listed(Err(fault)) => self.lose_sight(&fault, now),
             Outcome::Looked { name, id, result } => {
-                self.in_flight.remove(&name);
+                let uuid = self.in_flight.remove(&name).unwrap_or_default();
                 match result {
                     Ok(stored) => self.observed.store(id, stored),
-                    Err(fault) => self.fail(&name, &fault, now),
+                    Err(fault) => self.fail(&name, uuid, &fault, now),
                 }
             }
             Outcome::Pushed { name, step, wanted, result } => {
-                self.in_flight.remove(&name);
+                let uuid = self.in_flight.remove(&name).unwrap_or_default();
                 match result {
                     Ok(id) => self.pushed(&name, &step, wanted.as_deref(), id),
-                    Err(fault) => self.fail(&name, &fault, now),
+                    Err(fault) => self.fail(&name, uuid, &fault, now),
                 }
                 if self.in_flight.is_empty()
                     && !self.fresh.is_empty()
@@ -301,8 +300,8 @@ impl Ledger {
         for connection in untouched.into_iter().filter_map(|uuid| self.observed.by_uuid(uuid)) {
             self.seen.insert(connection.uuid, connection.changed_on.clone());
         }
-        let (touched, wanted) = (&self.touched, &self.wanted);
-        self.awaiting_list.retain(|name| wanted.get(name).is_some_and(|wanted| touched.contains(&wanted.uuid)));
+        let touched = &self.touched;
+        self.awaiting_list.retain(|_, uuid| touched.contains(uuid));
         self.lists_taken += 1;
         self.doubt_a_share();
         self.unjudged.extend(self.wanted.keys().cloned());
@@ -349,16 +348,16 @@ impl Ledger {
         // Judged again rather than believed: it may be wanted otherwise by now.
         self.unjudged.insert(name.clone());
         if let Some(now_wanted) = self.wanted.get(name).cloned()
-            && now_wanted == *wanted
+            && *now_wanted == *wanted
         {
             self.settle(name, &Settled::InSync { id });
         }
     }
 
-    fn fail(&mut self, name: &DatasourceName, fault: &Fault, now: Instant) {
+    fn fail(&mut self, name: &DatasourceName, uuid: Uuid, fault: &Fault, now: Instant) {
         if matches!(fault.kind, FaultKind::Unknown | FaultKind::Superset | FaultKind::Conflict) {
             // What Superset has now is not known: observe before writing again.
-            self.awaiting_list.insert(name.clone());
+            self.awaiting_list.insert(name.clone(), uuid);
             self.ask_for_list(now);
         }
         if fault.kind == FaultKind::Superset {
@@ -444,6 +443,12 @@ impl Ledger {
     pub fn wake_after(&self, now: Instant) -> Option<Instant> {
         let retries = self.unjudged.iter().filter_map(|name| self.failures.get(name)).map(Backoff::until);
         [self.list.due, self.deletions_from].into_iter().chain(retries).filter(|at| *at > now).min()
+    }
+
+    /// Whether this is what is known to be wrong with a datasource already.
+    #[must_use]
+    pub fn is_known(&self, name: &DatasourceName, fault: &Fault) -> bool {
+        self.standings.get(name).is_some_and(|standing| standing.error.as_ref() == Some(&fault.message))
     }
 
     /// How every datasource fares: those of the tree, and orphans.

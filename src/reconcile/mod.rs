@@ -14,6 +14,7 @@ pub mod connections;
 pub mod health;
 pub mod ledger;
 pub mod resolve;
+pub mod wants;
 
 use std::time::Instant;
 

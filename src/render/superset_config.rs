@@ -106,7 +106,7 @@ pub fn check_base(origin: &Origin, base: &str) -> Option<Problem> {
 }
 
 fn line_of(text: &str, at: usize) -> u64 {
-    1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count() as u64
+    text[..at].split('\n').count() as u64
 }
 
 /// The encoding that a line declares, as Python's own tokenizer finds it (PEP 263).

@@ -121,7 +121,7 @@ fn convert_directive(directive: &Directive) -> Jinja {
         Directive::Timedelta(microseconds) => Jinja::from(*microseconds as f64 / 1e6),
         Directive::Env(_) => refused("$env"),
         Directive::File(_) => refused("$file"),
-        Directive::Object { .. } => refused("$object"),
+        Directive::Object(_) => refused("$object"),
         Directive::Ref(_) => refused("$ref"),
         Directive::Merge(_) => refused("$merge"),
         Directive::Python(_) => refused("$python"),
@@ -172,7 +172,7 @@ mod tests {
                 "APP_NAME;FLAGS;FROM_ENV;LANGS;LIFE;NESTED;ROW_LIMIT;SECRET_KEY;",
             ),
             ("{{ config.MISSING is defined }} {{ config.MISSING | default('x') }}", "False x"),
-            ("{{ config.LANGS | tojson }}", "[\"en\",\"de\"]"),
+            ("{{ config.LANGS | tojson }}", "[\"en\", \"de\"]"),
         ] {
             assert_eq!(rendered(text).as_deref(), Ok(expected), "{text}");
         }

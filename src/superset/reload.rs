@@ -198,7 +198,7 @@ async fn last_words(outputs: [Option<JoinHandle<String>>; 2], enough: &Cancellat
         };
         text.push_str(&read.unwrap_or_default());
     }
-    Scrub::default().clean_end(&text)
+    Scrub::patterns().clean_end(&text)
 }
 
 #[cfg(test)]

@@ -33,6 +33,13 @@ impl Scrub {
         Self { spellings: spellings.into_iter().map(SecretText::new).collect() }
     }
 
+    /// Looks only for what stands in a password's place.
+    #[must_use]
+    pub fn patterns() -> &'static Self {
+        static PATTERNS: Scrub = Scrub { spellings: Vec::new() };
+        &PATTERNS
+    }
+
     /// The message without secrets, in one line; of a long one, the beginning.
     #[must_use]
     pub fn clean(&self, message: &str) -> String {

@@ -133,18 +133,14 @@ impl Access {
         Ok(connector)
     }
 
-    /// Asks for a session, trying every host once.
-    pub(super) async fn connect(&self) -> Result<zk::Client, super::error::Error> {
-        let connector = self.connector()?;
-        let hosts = self.hosts();
-        let client = match &self.settings.tls {
-            Some(_) => connector.secure_connect(hosts).await,
-            None => connector.connect(hosts).await,
-        };
-        client.map_err(|source| match source {
-            zk::Error::BadArguments(_) => AccessError::Connect(source).into(),
-            source => super::error::Error::Connect { hosts: hosts.to_owned(), source },
-        })
+    /// Whether everybody may do everything with the nodes that we create.
+    pub(super) fn is_open(&self) -> bool {
+        self.settings.acl == Acl::Open
+    }
+
+    /// Whether connections use TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.settings.tls.is_some()
     }
 }
 

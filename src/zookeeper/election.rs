@@ -29,8 +29,8 @@ use crate::model::instance::{InstanceId, Standing};
 
 /// The contender of this session: its node, and the transaction that created it.
 #[derive(Clone, Debug)]
-pub(super) struct Contender {
-    pub path: String,
+struct Contender {
+    path: String,
     term: u64,
 }
 
@@ -108,7 +108,7 @@ async fn contend(
     tokio::select! {
         biased;
         held = hold(session, &me, standing) => held,
-        failed = statuses::keep(session, &me, statuses, link) => failed,
+        failed = statuses::keep(session, &me.path, statuses, link) => failed,
     }
 }
 

@@ -21,19 +21,20 @@ use zookeeper_client as zk;
 
 use super::error::Error;
 use super::link::{Concern, Reporter};
+use super::paths::Paths;
 use super::session::Session;
 use super::{prepare, read};
 use crate::model::digest::DigestKey;
 use crate::model::snapshot::{Branch, Content, Node, Snapshot, Tree};
 
 /// How often the tree's listing is compared although nothing was announced, give or take a fifth.
-const RESYNC: Duration = Duration::from_mins(5);
+const RESYNC: Duration = Duration::from_secs(5 * 60);
 
 /// Every how many comparisons everything is read.
 const FULL_RESYNC: u32 = 12;
 
-/// How many bursts in a row are folded before what is known is published anyway.
-const FOLDS: usize = 16;
+/// How long changes that come without a pause are folded before what is known is published anyway.
+const FOLD: Duration = Duration::from_secs(1);
 
 /// What is known of the tree; it outlives connections and sessions, so that reconnecting publishes nothing that was
 /// published before (law 10).
@@ -41,6 +42,8 @@ const FOLDS: usize = 16;
 pub(super) struct Known {
     snapshot: Snapshot,
     key: Option<Arc<DigestKey>>,
+    /// Whether it differs from what was published: also over a connection that broke in between.
+    changed: bool,
     armed: bool,
 }
 
@@ -103,28 +106,28 @@ pub(super) async fn follow(
         Some(key) => key,
         None => prepare::key(session).await?,
     };
-    let mut changed = known.key.as_deref().map(fingerprint) != Some(fingerprint(&key));
+    known.changed |= known.key.as_deref().map(fingerprint) != Some(fingerprint(&key));
     known.key = Some(Arc::new(key));
-    changed |= read_all(session, &mut known.snapshot).await?;
-    changed |= fold(session, &mut watches, &mut known.snapshot, BTreeSet::new()).await?;
-    publish(known, tree, changed);
+    read_all(session, known).await?;
+    fold(session, &mut watches, known, BTreeSet::new()).await?;
+    publish(known, tree);
     link.works(Concern::Tree);
     let mut resyncs = 0;
     let mut resync = next_resync();
     loop {
-        let changed = tokio::select! {
+        tokio::select! {
             path = watches.next() => {
                 let paths = BTreeSet::from([path?]);
-                fold(session, &mut watches, &mut known.snapshot, paths).await?
+                fold(session, &mut watches, known, paths).await?;
             }
             () = sleep_until(resync) => {
                 resyncs += 1;
                 resync = next_resync();
-                compare(session, &mut watches, &mut known.snapshot, resyncs % FULL_RESYNC == 0).await?
+                compare(session, &mut watches, known, resyncs % FULL_RESYNC == 0).await?;
             }
-        };
+        }
         link.seen();
-        publish(known, tree, changed);
+        publish(known, tree);
     }
 }
 
@@ -137,9 +140,10 @@ fn next_resync() -> Instant {
     Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2))
 }
 
-fn publish(known: &Known, tree: &watch::Sender<Option<Tree>>, changed: bool) {
-    if let (true, Some(key)) = (changed, &known.key) {
+fn publish(known: &mut Known, tree: &watch::Sender<Option<Tree>>) {
+    if let (true, Some(key)) = (known.changed, &known.key) {
         tree.send_replace(Some(Tree { key: key.clone(), snapshot: known.snapshot.clone() }));
+        known.changed = false;
     }
 }
 
@@ -156,22 +160,18 @@ pub(super) async fn everything(session: &Session, before: &Snapshot) -> Result<S
 }
 
 /// Reads the whole tree, and says whether it differs from what was known.
-async fn read_all(session: &Session, snapshot: &mut Snapshot) -> Result<bool, Error> {
-    let now = everything(session, snapshot).await?;
-    let changed = now != *snapshot;
-    *snapshot = now;
-    Ok(changed)
+async fn read_all(session: &Session, known: &mut Known) -> Result<bool, Error> {
+    let now = everything(session, &known.snapshot).await?;
+    let differs = now != known.snapshot;
+    known.snapshot = now;
+    known.changed |= differs;
+    Ok(differs)
 }
 
-/// Reads `paths` and whatever is announced meanwhile, and says whether that changed anything.
-async fn fold(
-    session: &Session,
-    watches: &mut Watches,
-    snapshot: &mut Snapshot,
-    mut paths: BTreeSet<String>,
-) -> Result<bool, Error> {
-    let mut changed = false;
-    for _ in 0..FOLDS {
+/// Reads `paths` and whatever is announced meanwhile.
+async fn fold(session: &Session, watches: &mut Watches, known: &mut Known, mut paths: BTreeSet<String>) -> Result<(), Error> {
+    let began = Instant::now();
+    while began.elapsed() < FOLD {
         watches.drain(&mut paths).await?;
         if paths.is_empty() {
             break;
@@ -179,37 +179,35 @@ async fn fold(
         let batch: Vec<_> = std::mem::take(&mut paths).into_iter().collect();
         let found = read::nodes(session, &batch).await?.found;
         for (path, found) in batch.iter().zip(found) {
-            changed |= apply(session, snapshot, path, found.map(|found| found.node).as_ref());
+            known.apply(&session.paths, path, found.map(|found| found.node).as_ref());
         }
     }
-    Ok(changed)
+    Ok(())
 }
 
-/// Puts one node where it belongs; the two branches may lie within each other.
-fn apply(session: &Session, snapshot: &mut Snapshot, path: &str, node: Option<&Node>) -> bool {
-    let mut changed = read::put_path(&mut snapshot.config, session.paths.config(), path, node);
-    changed |= read::put_path(&mut snapshot.datasources, session.paths.datasources(), path, node);
-    if path == session.paths.rollout() && snapshot.rollout.as_ref() != node {
-        snapshot.rollout = node.cloned();
-        changed = true;
+impl Known {
+    /// Puts one node where it belongs; the two branches may lie within each other.
+    fn apply(&mut self, paths: &Paths, path: &str, node: Option<&Node>) {
+        self.changed |= read::put_path(&mut self.snapshot.config, paths.config(), path, node);
+        self.changed |= read::put_path(&mut self.snapshot.datasources, paths.datasources(), path, node);
+        if path == paths.rollout() && self.snapshot.rollout.as_ref() != node {
+            self.snapshot.rollout = node.cloned();
+            self.changed = true;
+        }
     }
-    changed
 }
 
 /// Compares the listing, and looks again at what could not be read: a changed ACL is announced to nobody. A difference
 /// means that an event was missed, so everything is read; so it is when `full` asks for it.
-async fn compare(session: &Session, watches: &mut Watches, snapshot: &mut Snapshot, full: bool) -> Result<bool, Error> {
-    let denied = [&snapshot.config, &snapshot.datasources].into_iter().flat_map(unreadable).collect();
+async fn compare(session: &Session, watches: &mut Watches, known: &mut Known, full: bool) -> Result<(), Error> {
+    let denied = [&known.snapshot.config, &known.snapshot.datasources].into_iter().flat_map(unreadable).collect();
     let listed = (listed(session, session.paths.config()).await?, listed(session, session.paths.datasources()).await?);
-    let mut changed = fold(session, watches, snapshot, denied).await?;
-    if full || listed != (held(&snapshot.config), held(&snapshot.datasources)) {
-        let missed = read_all(session, snapshot).await?;
-        if missed {
-            info!("a change of the tree was found by comparing");
-        }
-        changed |= missed;
+    fold(session, watches, known, denied).await?;
+    let differs = listed != (held(&known.snapshot.config), held(&known.snapshot.datasources));
+    if (full || differs) && read_all(session, known).await? {
+        info!("a change of the tree was found by comparing");
     }
-    Ok(changed)
+    Ok(())
 }
 
 fn unreadable(branch: &Branch) -> impl Iterator<Item = String> {
@@ -226,5 +224,28 @@ async fn listed(session: &Session, root: &str) -> Result<BTreeSet<String>, Error
 }
 
 fn held(branch: &Branch) -> BTreeSet<String> {
-    branch.children.keys().filter(|name| !name.contains('/')).map(|name| name.to_string()).collect()
+    branch.children.keys().filter(|name| !name.contains('/')).map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::snapshot::Origin;
+    use crate::settings::Layout;
+
+    #[test]
+    fn what_was_read_and_not_yet_published_is_not_forgotten() {
+        let paths = Paths::new("/s", &Layout { config: None, datasources: None, max_loss: 0.5 });
+        let (sender, mut receiver) = watch::channel(None);
+        let mut known = Known { key: DigestKey::from_bytes(&[1; 32]).map(Arc::new), ..Known::default() };
+        let node = Node::new(Origin::new("/s/config/a"), "A: 1", 1);
+        known.apply(&paths, "/s/config/a", Some(&node));
+        // Here a connection may break; the next one reads the same again.
+        known.apply(&paths, "/s/config/a", Some(&node));
+        publish(&mut known, &sender);
+        assert!(receiver.borrow_and_update().as_ref().is_some_and(|tree| tree.snapshot.config.children.len() == 1));
+        known.apply(&paths, "/s/config/a", Some(&node));
+        publish(&mut known, &sender);
+        assert!(!receiver.has_changed().unwrap(), "law 10: nothing is published twice");
+    }
 }

@@ -1,6 +1,6 @@
 //! The link: what status, metrics and logs tell about the connection to ZooKeeper.
 //!
-//! One writer, [`Reporter`]; readers borrow the newest [`Link`]. Merely having heard from the server again changes the
+//! One writer, the session's loop; readers borrow the newest [`Link`]. Merely having heard from the server again changes the
 //! value without waking anybody. Errors are one line each, by what they keep from working, and hold no secret.
 
 use std::collections::BTreeMap;

@@ -1,12 +1,14 @@
 //! The only room that knows ZooKeeper.
 //!
 //! Two ways in: [`run::run`] is the agent's own side, which follows the tree, keeps the instance's record, stands for
-//! election and writes the datasources' statuses, talking to the rest through `watch` channels; [`cluster::Cluster`]
+//! election and writes the datasources' statuses, talking to the rest through [`channels`]; [`cluster::Cluster`]
 //! is for one look or one change from outside. [`access::Access`] says how either connects, [`link::Link`] how the
 //! connection fares.
 
 pub mod access;
+pub mod channels;
 pub mod cluster;
+mod connection;
 pub mod edit;
 mod election;
 pub mod error;

@@ -4,14 +4,11 @@
 //! comes from elsewhere (a datasource's) is escaped, so that it is one segment of a path whatever is in it. Nothing here
 //! says what lies at a path, or whether it exists.
 
-use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use std::fmt::Write;
 
 use crate::model::datasource::DatasourceName;
 use crate::model::instance::InstanceId;
 use crate::settings::Layout;
-
-/// What a name may not hold where it is one segment of a path; `%` so that no two names meet.
-const NOT_IN_A_SEGMENT: &AsciiSet = &CONTROLS.add(b'/').add(b'%');
 
 /// Where everything lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,11 +91,19 @@ impl Paths {
     /// The last segment of a datasource's status.
     #[must_use]
     pub fn status_name(name: &DatasourceName) -> String {
-        match name.as_str() {
-            "." => "%2E".to_owned(),
-            ".." => "%2E%2E".to_owned(),
-            text => utf8_percent_encode(text, NOT_IN_A_SEGMENT).to_string(),
+        let dots = matches!(name.as_str(), "." | "..");
+        let mut segment = String::with_capacity(name.as_str().len());
+        for char in name.as_str().chars() {
+            if !dots && fits_a_segment(char) {
+                segment.push(char);
+                continue;
+            }
+            for byte in char.encode_utf8(&mut [0; 4]).bytes() {
+                // Writing to a String cannot fail.
+                let _ = write!(segment, "%{byte:02X}");
+            }
         }
+        segment
     }
 
     /// What has to exist before we can work, parents first. A branch that the layout puts elsewhere belongs to somebody
@@ -119,6 +124,11 @@ impl Paths {
     fn below(&self, name: &str) -> String {
         format!("{}/{name}", self.root)
     }
+}
+
+/// Whether ZooKeeper takes it within a name; `%` is escaped too, so that no two names meet.
+fn fits_a_segment(char: char) -> bool {
+    !char.is_control() && !matches!(char, '/' | '%' | '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..)
 }
 
 /// Every ancestor of `path` and `path` itself, outermost first: `/a`, `/a/b`.
@@ -185,7 +195,8 @@ mod tests {
     #[test]
     fn any_name_is_one_segment() {
         let name = |text: &str| Paths::status_name(&DatasourceName::new(text));
-        assert_eq!(name("Sales (EU)"), "Sales (EU)");
+        assert_eq!(name("Sales (EU) 売上"), "Sales (EU) 売上");
+        assert_eq!(name("a\u{1F600}"), "a%F0%9F%98%80");
         assert_eq!(name("my/sql"), "my%2Fsql");
         assert_eq!(name("100%"), "100%25");
         assert_eq!(name(".."), "%2E%2E");

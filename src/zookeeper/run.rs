@@ -8,40 +8,35 @@
 //! ```
 //!
 //! Whatever depends on the connection is one future and ends with it; nothing else is cleaned up, because everything begins
-//! by looking at what is there. A connection that comes back within [`GRACE`] keeps its session. After that we ask for a
+//! by looking at what is there. A connection that comes back within a second keeps its session. After that we ask for a
 //! new one ourselves, because the client's own pauses double without a limit; the client that is given up closes the
-//! old session as soon as it gets through, and what is left of it until then is known to be ours ([`Session::earlier`]).
+//! old session as soon as it gets through, and what is left of it until then is known to be ours.
 //!
 //! Losing ZooKeeper publishes nothing (law 1).
 
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use backon::ExponentialBackoff;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use zookeeper_client as zk;
 
 use super::access::{Access, AccessError};
+use super::channels::{Inputs, Outputs};
 use super::cluster::Cluster;
-use super::election::{self, Leave};
+use super::connection::{self, Duties, End, Interrupts, pauses};
+use super::election;
 use super::error::{Error, Retry, line};
-use super::follow::{self, Known};
-use super::link::{Concern, Link, Reporter};
+use super::follow::Known;
+use super::link::{Concern, Reporter};
 use super::session::Session;
-use super::statuses::Statuses;
-use super::{prepare, record};
-use crate::model::instance::{Instance, InstanceId, Standing};
-use crate::model::secret::SecretText;
-use crate::model::snapshot::Tree;
+use crate::model::instance::InstanceId;
 
 /// For how long a lost connection may come back by itself. The client tries after 0.1, 0.3 and 0.7 s; then its pauses get
 /// long.
 const GRACE: Duration = Duration::from_secs(1);
-
-/// How long to leave a connection alone that failed us although the client believes in it.
-const DOUBT: Duration = Duration::from_millis(250);
 
 /// How long closing the session may take.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -52,54 +47,12 @@ const SHORT: Duration = Duration::from_secs(5);
 /// How many earlier sessions are remembered.
 const EARLIER: usize = 16;
 
-/// What ZooKeeper is told.
-#[derive(Debug)]
-pub struct Inputs {
-    /// The record to publish; none yet while it is `None`.
-    pub record: watch::Receiver<Option<Instance>>,
-    /// Whether this instance may stand for election.
-    pub entitled: watch::Receiver<bool>,
-    /// The statuses to write while leading; `None` while none are known, so that a new leader deletes nothing.
-    pub statuses: watch::Receiver<Option<Statuses>>,
-}
-
-/// What ZooKeeper tells.
-#[derive(Debug)]
-pub struct Outputs {
-    /// The tree, sent only when it changed, and kept when ZooKeeper is lost.
-    pub tree: watch::Sender<Option<Tree>>,
-    /// How the connection fares.
-    pub link: watch::Sender<Link>,
-    /// Whether this instance leads. While it leads, only losing or winning wakes the receivers: borrow it right before use.
-    pub standing: watch::Sender<Standing>,
-    /// The live session, for whoever wants to look at other parts of the tree.
-    pub cluster: watch::Sender<Option<Cluster>>,
-}
-
-/// Why a session's work ended.
-enum End {
-    /// We were asked to stop.
-    Stopped,
-    /// The connection is gone; the session may not be.
-    Disconnected(String),
-    /// Something went wrong that the client does not know of.
-    Doubted(String),
-    /// The session is gone, or given up.
-    Over(String),
-}
-
 struct Agent {
     access: Access,
-    password: watch::Receiver<Option<SecretText>>,
-    id: InstanceId,
-    inputs: Inputs,
-    tree: watch::Sender<Option<Tree>>,
-    standing: watch::Sender<Standing>,
+    duties: Duties,
     cluster: watch::Sender<Option<Cluster>>,
-    link: Reporter,
-    known: Known,
     earlier: Vec<zk::SessionId>,
-    stop: CancellationToken,
+    interrupts: Interrupts,
 }
 
 /// Runs until `stop` is cancelled, and then leaves nothing behind. Ends earlier only if the settings cannot work.
@@ -111,11 +64,13 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), AccessError> {
     access.connector()?;
+    if access.is_open() {
+        warn!("whoever reaches ZooKeeper may read and change everything: set source.zookeeper.acl");
+    }
     let Outputs { tree, link, standing, cluster } = outputs;
-    let link = Reporter::new(link);
-    let known = Known::default();
-    let password = access.password();
-    let mut agent = Agent { access, password, id, inputs, tree, standing, cluster, link, known, earlier: Vec::new(), stop };
+    let interrupts = Interrupts { stop, password: access.password() };
+    let duties = Duties { id, inputs, tree, standing, link: Reporter::new(link), known: Known::default() };
+    let mut agent = Agent { access, duties, cluster, earlier: Vec::new(), interrupts };
     let mut pauses_after_short = pauses(250, 5_000);
     while let Some(session) = agent.connect().await? {
         let began = Instant::now();
@@ -137,10 +92,10 @@ impl Agent {
         // A server that does not answer costs little to ask again; one that refuses will refuse for a while.
         let (mut soon, mut refused) = (pauses(50, 500), pauses(500, 5_000));
         loop {
-            self.password.mark_unchanged();
+            self.interrupts.password.mark_unchanged();
             let attempt = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return Ok(None),
+                () = self.interrupts.stop.cancelled() => return Ok(None),
                 attempt = Session::open(&self.access, self.earlier.clone()) => attempt,
             };
             let failure = match attempt {
@@ -148,7 +103,7 @@ impl Agent {
                 Err(Error::Access(error @ AccessError::Connect(_))) => return Err(error),
                 Err(failure) => failure,
             };
-            self.link.failed(Concern::Connection, &failure);
+            self.duties.link.failed(Concern::Connection, &failure);
             let pauses = if failure.retry() == Retry::Soon { &mut soon } else { &mut refused };
             if !self.pause(pauses).await {
                 return Ok(None);
@@ -160,7 +115,7 @@ impl Agent {
     async fn pause(&self, pauses: &mut ExponentialBackoff) -> bool {
         tokio::select! {
             biased;
-            () = self.stop.cancelled() => false,
+            () = self.interrupts.stop.cancelled() => false,
             () = sleep(pauses.next().unwrap_or_default()) => true,
         }
     }
@@ -170,30 +125,31 @@ impl Agent {
         let id = session.client.session_id();
         let mut states = session.client.state_watcher();
         let mut new = true;
+        let mut doubts = pauses(250, 5_000);
         let stopped = loop {
-            self.link.connected(&id.to_string(), std::mem::take(&mut new));
+            self.duties.link.connected(&id.to_string(), std::mem::take(&mut new));
             self.cluster.send_replace(Some(Cluster::within(session.clone())));
-            let end = self.serve(&session, &mut states).await;
-            election::step_down(&self.standing);
+            let end = connection::serve(&session, &mut states, &mut self.duties, &mut self.interrupts).await;
+            election::step_down(&self.duties.standing);
             match end {
                 End::Stopped => {
                     leave(&session).await;
                     break true;
                 }
                 End::Over(why) => {
-                    self.link.disconnected(&why);
+                    self.duties.link.disconnected(&why);
                     break false;
                 }
                 End::Disconnected(why) => {
-                    self.link.disconnected(&why);
+                    self.duties.link.disconnected(&why);
                     if !comes_back(&mut states).await {
                         break false;
                     }
                 }
                 End::Doubted(why) => {
-                    self.link.disconnected(&why);
-                    sleep(DOUBT).await;
-                    if !comes_back(&mut states).await {
+                    self.duties.link.disconnected(&why);
+                    // The client believes in the connection although it failed us: not at once again.
+                    if self.pause(&mut doubts).await && !comes_back(&mut states).await {
                         break false;
                     }
                 }
@@ -209,136 +165,6 @@ impl Agent {
             close(states).await;
         }
         stopped
-    }
-
-    /// Does everything that one connection is for, until it ends.
-    async fn serve(&mut self, session: &Session, states: &mut zk::StateWatcher) -> End {
-        let Self { inputs, tree, standing, link, known, id, stop, password, .. } = self;
-        let link = &*link;
-        let (ours, mut id_is_ours) = watch::channel(false);
-        if states.peek_state() != zk::SessionState::SyncConnected {
-            return ended(states.state());
-        }
-        let leave = Leave { entitled: &mut inputs.entitled, id_is_ours: &mut id_is_ours };
-        tokio::select! {
-            // The order counts: a lost connection comes before anything that might still be done with it.
-            biased;
-            state = states.changed() => ended(state),
-            () = stop.cancelled() => End::Stopped,
-            Ok(()) = password.changed() => End::Over("the password changed".to_owned()),
-            end = follow_tree(session, known, tree, link) => end,
-            end = async {
-                if let Some(end) = make_layout(session, link).await {
-                    return end;
-                }
-                tokio::select! {
-                    end = keep_record(session, id, &mut inputs.record, &ours, link) => end,
-                    end = stand(session, id, leave, &mut inputs.statuses, standing, link) => end,
-                }
-            } => end,
-        }
-    }
-}
-
-async fn follow_tree(session: &Session, known: &mut Known, tree: &watch::Sender<Option<Tree>>, link: &Reporter) -> End {
-    let mut again = Again::new(Concern::Tree, link);
-    loop {
-        let Err(error) = follow::follow(session, known, tree, link).await;
-        if let Some(end) = again.after(&error).await {
-            return end;
-        }
-    }
-}
-
-/// Makes what is missing of our own nodes. Where that is not allowed, whatever does exist is still of use.
-async fn make_layout(session: &Session, link: &Reporter) -> Option<End> {
-    match prepare::layout(session).await {
-        Ok(()) => link.works(Concern::Layout),
-        Err(error) if error.is_loss() => return Some(doubt(&error)),
-        Err(error) => link.failed(Concern::Layout, &error),
-    }
-    None
-}
-
-async fn keep_record(
-    session: &Session,
-    id: &InstanceId,
-    record: &mut watch::Receiver<Option<Instance>>,
-    ours: &watch::Sender<bool>,
-    link: &Reporter,
-) -> End {
-    let mut again = Again::new(Concern::Record, link);
-    loop {
-        let Err(error) = record::keep(session, id, record, ours, link).await;
-        if let Some(end) = again.after(&error).await {
-            return end;
-        }
-    }
-}
-
-async fn stand(
-    session: &Session,
-    id: &InstanceId,
-    mut leave: Leave<'_>,
-    statuses: &mut watch::Receiver<Option<Statuses>>,
-    standing: &watch::Sender<Standing>,
-    link: &Reporter,
-) -> End {
-    let mut again = Again::new(Concern::Election, link);
-    loop {
-        let Err(error) = election::stand(session, id, &mut leave, statuses, standing, link).await;
-        if let Some(end) = again.after(&error).await {
-            return end;
-        }
-    }
-}
-
-/// What follows a failure: the end where the connection is in doubt, else a report and another try after a pause.
-struct Again<'a> {
-    concern: Concern,
-    link: &'a Reporter,
-    pauses: ExponentialBackoff,
-}
-
-impl<'a> Again<'a> {
-    fn new(concern: Concern, link: &'a Reporter) -> Self {
-        Self { concern, link, pauses: pauses(250, 15_000) }
-    }
-
-    async fn after(&mut self, error: &Error) -> Option<End> {
-        if error.is_loss() {
-            return Some(doubt(error));
-        }
-        self.link.failed(self.concern, error);
-        sleep(self.pauses.next().unwrap_or_default()).await;
-        None
-    }
-}
-
-/// Growing pauses with jitter, in milliseconds, without an end.
-fn pauses(least: u64, most: u64) -> ExponentialBackoff {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(least))
-        .with_max_delay(Duration::from_millis(most))
-        .with_jitter()
-        .without_max_times()
-        .build()
-}
-
-fn ended(state: zk::SessionState) -> End {
-    match state {
-        zk::SessionState::Expired | zk::SessionState::AuthFailed | zk::SessionState::Closed => {
-            End::Over(format!("the session ended: {state}"))
-        }
-        _ => End::Disconnected("the connection was lost".to_owned()),
-    }
-}
-
-/// The client may not have noticed yet. What it says within its grace decides; an answer that never came ends the session.
-fn doubt(error: &Error) -> End {
-    match error {
-        Error::Unanswered { .. } => End::Over(line(error)),
-        error => End::Doubted(line(error)),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use zookeeper_client as zk;
 
-use super::access::{Access, AclSet};
+use super::access::{Access, AccessError, AclSet};
 use super::error::Error;
 use super::paths::Paths;
 
@@ -28,7 +28,12 @@ pub(super) struct Session {
 impl Session {
     /// Asks for one, trying every host once.
     pub async fn open(access: &Access, earlier: Vec<zk::SessionId>) -> Result<Self, Error> {
-        let client = access.connect().await?;
+        let (connector, hosts) = (access.connector()?, access.hosts());
+        let client = if access.is_secure() { connector.secure_connect(hosts).await } else { connector.connect(hosts).await };
+        let client = client.map_err(|source| match source {
+            zk::Error::BadArguments(_) => AccessError::Connect(source).into(),
+            source => Error::Connect { hosts: hosts.to_owned(), source },
+        })?;
         Ok(Self { limit: client.session_timeout(), client, paths: access.paths().clone(), acls: access.acls().clone(), earlier })
     }
 

@@ -13,12 +13,11 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use zookeeper_client as zk;
 
-use super::election::Contender;
 use super::error::Error;
 use super::link::{Concern, Reporter};
 use super::paths::Paths;
-use super::read;
 use super::session::Session;
+use super::{prepare, read};
 use crate::model::datasource::DatasourceName;
 use crate::model::snapshot::Content;
 use crate::model::status::DatasourceStatus;
@@ -49,17 +48,18 @@ enum Change {
     Delete { name: String, version: i32 },
 }
 
-/// Keeps the statuses as wanted while we lead. Ends only when that is in doubt.
+/// Keeps the statuses as wanted while we lead, which is as long as our election node, `guard`, exists. Ends only when that
+/// is in doubt.
 pub(super) async fn keep<T>(
     session: &Session,
-    me: &Contender,
+    guard: &str,
     wanted: &mut watch::Receiver<Option<Statuses>>,
     link: &Reporter,
 ) -> Result<T, Error> {
     let mut present = None;
     loop {
         let newest = wanted.borrow_and_update().clone();
-        match pass(session, me, newest, &mut present).await {
+        match pass(session, guard, newest, &mut present).await {
             Ok(()) => {
                 link.works(Concern::Statuses);
                 sleep(PACE).await;
@@ -73,12 +73,16 @@ pub(super) async fn keep<T>(
                 link.failed(Concern::Statuses, &error);
                 present = None;
                 sleep(RETRY).await;
+                if error.code() == Some(&zk::Error::NoNode) {
+                    // Somebody deleted their parent. If it cannot be made, the next write says so.
+                    let _ = prepare::layout(session).await;
+                }
             }
         }
     }
 }
 
-async fn pass(session: &Session, me: &Contender, wanted: Option<Statuses>, present: &mut Option<Present>) -> Result<(), Error> {
+async fn pass(session: &Session, guard: &str, wanted: Option<Statuses>, present: &mut Option<Present>) -> Result<(), Error> {
     // Until the first statuses are known, what an earlier leader wrote is the best there is.
     let Some(wanted) = wanted else { return Ok(()) };
     let mut known = match present.take() {
@@ -86,7 +90,7 @@ async fn pass(session: &Session, me: &Contender, wanted: Option<Statuses>, prese
         None => read_present(session).await?,
     };
     for chunk in chunks(changes(&texts(&wanted), &known)) {
-        commit(session, me, &chunk, &mut known).await?;
+        commit(session, guard, &chunk, &mut known).await?;
     }
     *present = Some(known);
     Ok(())
@@ -151,11 +155,11 @@ impl Change {
 }
 
 /// Writes one chunk, and notes in `known` what is there then.
-async fn commit(session: &Session, me: &Contender, chunk: &[Change], known: &mut Present) -> Result<(), Error> {
+async fn commit(session: &Session, guard: &str, chunk: &[Change], known: &mut Present) -> Result<(), Error> {
     let parent = session.paths.statuses();
     let options = zk::CreateMode::Persistent.with_acls(zk::Acls::new(&session.acls.nodes));
     let refused = |source| Error::Request { verb: "write", path: parent.clone(), source };
-    let mut multi = session.client.new_check_writer(&me.path, None).map_err(refused)?;
+    let mut multi = session.client.new_check_writer(guard, None).map_err(refused)?;
     for change in chunk {
         match change {
             Change::Create { name, text } => multi.add_create(&read::join(&parent, name), text, &options),
@@ -169,7 +173,7 @@ async fn commit(session: &Session, me: &Contender, chunk: &[Change], known: &mut
     let written = match session.ask("write", &parent, answer).await? {
         Ok(written) => written,
         Err(zk::CheckWriteError::CheckFailed { source: zk::Error::NoNode }) => {
-            return Err(Error::Deposed { path: me.path.clone() });
+            return Err(Error::Deposed { path: guard.to_owned() });
         }
         Err(error) => return Err(refused(error.into())),
     };

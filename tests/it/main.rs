@@ -1,7 +1,10 @@
 //! Hermetic tests: no network, no service; only what a build machine has (`python3` among it).
 #![allow(missing_docs, reason = "a test says what it shows by its name")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, in the functions around it too")]
+// A test says what went wrong by panicking, in the functions it calls too.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cli;
 mod literals;
+mod pushes;
+mod rendered;
 mod settings;

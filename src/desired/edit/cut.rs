@@ -43,7 +43,7 @@ pub(super) fn unset(text: &str, spot: &Spot, item: &Item, steps: &Steps) -> Vec<
         return until_next
             .into_iter()
             .chain(since_last)
-            .chain([key.start..value.at.end])
+            .chain(std::iter::once(key.start..value.at.end))
             .map(|cut| without(text, &cut, ""))
             .collect();
     }

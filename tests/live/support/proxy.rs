@@ -169,10 +169,9 @@ async fn replies_through(
         if let Network::Slow(delay) = network {
             tokio::time::sleep(delay).await;
         }
-        let request = match std::mem::take(&mut first) {
-            true => None,
-            false => reply_xid(&frame).and_then(|xid| requests.lock().unwrap().remove(&xid)),
-        };
+        // The first is the answer to the connect request, which has no header.
+        let xid = if std::mem::take(&mut first) { None } else { reply_xid(&frame) };
+        let request = xid.and_then(|xid| requests.lock().unwrap().remove(&xid));
         let fate = request.map_or(Fate::Pass, |request| (wiring.rule.lock().unwrap())(&request));
         match fate {
             Fate::Pass => send(&mut to, &frame).await?,

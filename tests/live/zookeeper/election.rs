@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use setkeeper::model::instance::Standing;
 use setkeeper::model::status::DatasourceState;
 use zookeeper_client as zk;
 
@@ -195,4 +196,24 @@ async fn leading_goes_on_without_waking_anybody() {
     tokio::time::sleep(TIMEOUT * 3 / 2).await;
     assert!(agent.leads_now(), "the deadline must be moved on");
     assert!(!agent.standing.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn law_7_the_deadline_counts_from_when_the_last_answered_request_was_sent() {
+    const DELAY: Duration = Duration::from_millis(300);
+    let server = Server::start().await;
+    let proxy = Proxy::before(server.port).await;
+    proxy.set(Network::Slow(DELAY));
+    let mut agent = Agent::start(&proxy.connect(), "a");
+    agent.leads().await;
+    let watched = Instant::now();
+    let mut longest = Duration::ZERO;
+    while watched.elapsed() < TIMEOUT {
+        if let Standing::Leader { until, .. } = *agent.standing.borrow() {
+            longest = longest.max(until.saturating_duration_since(Instant::now()));
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(longest + DELAY <= TIMEOUT * 2 / 3, "certain for another {longest:?}");
+    assert!(longest > TIMEOUT / 3, "{longest:?}");
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use setkeeper::model::instance::State;
+use setkeeper::model::status::DatasourceState;
 use zookeeper_client as zk;
 
-use crate::support::agent::{Agent, TIMEOUT, client, record};
+use crate::support::agent::{Agent, TIMEOUT, client, record, statuses};
 use crate::support::eventually;
 use crate::support::server::Server;
 
@@ -44,7 +45,7 @@ async fn the_record_follows_its_content_and_nothing_else() {
     })
     .await;
     let writes = version().await.unwrap();
-    assert!(writes.unsigned_abs() as u128 <= most, "{writes} writes, at most {most} expected");
+    assert!(u128::from(writes.unsigned_abs()) <= most, "{writes} writes, at most {most} expected");
     agent.record.send_replace(None);
     eventually("no record", async || version().await.is_none().then_some(())).await;
 }
@@ -64,6 +65,26 @@ async fn a_record_that_somebody_deletes_comes_back() {
         String::from_utf8(text).unwrap().contains("in_sync").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn parents_that_somebody_deletes_come_back() {
+    let server = Server::start().await;
+    let client = client(&server.connect()).await;
+    let mut agent = Agent::start(&server.connect(), "a");
+    agent.statuses.send_replace(Some(statuses(&["sales"], DatasourceState::InSync)));
+    agent.leads().await;
+    eventually("a status", async || client.check_stat("/superset/status/datasources/sales").await.unwrap()).await;
+    let gone = [RECORD, "/superset/instances", "/superset/status/datasources/sales", "/superset/status/datasources"];
+    for path in gone {
+        client.delete(path, None).await.unwrap();
+    }
+    agent.record.send_modify(|record| record.as_mut().unwrap().state = State::InSync);
+    agent.statuses.send_replace(Some(statuses(&["sales"], DatasourceState::Failed)));
+    for path in gone {
+        eventually(path, async || client.check_stat(path).await.unwrap()).await;
+    }
+    agent.leads().await;
 }
 
 #[tokio::test]

@@ -5,5 +5,6 @@ mod election;
 mod ensemble;
 mod faults;
 mod identity;
+mod process;
 mod secure;
 mod tree;

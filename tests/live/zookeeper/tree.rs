@@ -42,6 +42,15 @@ async fn a_change_arrives_and_only_a_change() {
     agent.tree_where("a base", |tree| content(&tree.config.root.as_ref().unwrap().content).as_deref() == Some("B: 1")).await;
     client.create("/superset/datasources/sales", b"engine: duckdb", &open()).await.unwrap();
     agent.tree_where("sales", |tree| tree.datasources.children.contains_key("sales")).await;
+    let rubbish = [0, 159, 146, 150, 255];
+    client.create("/superset/config/ä 売上", &rubbish, &open()).await.unwrap();
+    agent
+        .tree_where("rubbish", |tree| {
+            let node = tree.config.children.get("ä 売上");
+            node.is_some_and(|node| matches!(&node.content, Content::Bytes(bytes) if **bytes == rubbish))
+        })
+        .await;
+    client.delete("/superset/config/ä 売上", None).await.unwrap();
     client.create("/superset/rollout", b"{}", &open()).await.unwrap();
     agent.tree_where("a rollout", |tree| tree.rollout.is_some()).await;
     client.delete("/superset/rollout", None).await.unwrap();
@@ -65,7 +74,7 @@ async fn a_tree_that_was_there_before_is_read_whole() {
     }
     let mut agent = Agent::start(&server.connect(), "a");
     let tree = agent.tree_where("anything", |_| true).await.snapshot;
-    let names: Vec<_> = tree.config.children.keys().map(|name| name.to_string()).collect();
+    let names: Vec<_> = tree.config.children.keys().map(ToString::to_string).collect();
     assert_eq!(names, ["10", "10/x", "10/x/y"]);
     assert_eq!(content(&tree.config.root.unwrap().content).as_deref(), Some("A: 1"));
 }

@@ -4,9 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use setkeeper::superset::error::{CallError, Retry};
+use setkeeper::superset::preflight::{ProbeError, probe, server};
 
-use crate::support::proxy::silent;
-use crate::support::{CANARY, client, create, datasource, listed, request_for, services, told};
+use super::support::{CANARY, client, create, datasource, listed, request_for, told};
+use crate::support::http_proxy::silent;
+use crate::support::{free_port, services};
 
 fn encoded() -> String {
     percent_encoding::utf8_percent_encode(CANARY, percent_encoding::NON_ALPHANUMERIC).to_string()
@@ -23,7 +25,7 @@ async fn refused(name: &str, uri: &str) -> CallError {
 
 #[tokio::test]
 async fn a_server_that_is_down() {
-    let port = services::free_port();
+    let port = free_port();
     for (name, engine) in [("down-pg", "postgresql"), ("down-my", "mysql+pymysql")] {
         let error = refused(name, &format!("{engine}://u:{}@127.0.0.1:{port}/d", encoded())).await;
         assert!(matches!(error, CallError::Unreachable(_)), "{name}: {}", told(&error));
@@ -59,10 +61,26 @@ async fn a_driver_that_is_not_installed() {
 }
 
 #[tokio::test]
+async fn a_test_of_a_connection_tells_the_same_and_creates_nothing() {
+    let client = client(&services::shared().await.url);
+    let (mariadb, port) = (services::mariadb().await, crate::support::free_port());
+    let test = async |uri: &str| client.test(&request_for(&datasource("tested", uri, &json!({})))).await;
+    let mysql = |password: &str| format!("mysql+pymysql://root:{password}@127.0.0.1:{}/sales", mariadb.port);
+    test(&mysql("password")).await.unwrap();
+    let wrong = test(&mysql(&encoded())).await.unwrap_err();
+    assert!(matches!(wrong, CallError::WrongCredentials(_)), "{}", told(&wrong));
+    let down = test(&format!("postgresql://u:{}@127.0.0.1:{port}/d", encoded())).await.unwrap_err();
+    assert!(matches!(down, CallError::Unreachable(_)), "{}", told(&down));
+    let unknown = test(&format!("oracle://u:{}@127.0.0.1/d", encoded())).await.unwrap_err();
+    assert!(matches!(unknown, CallError::NoDriver(_)), "{}", told(&unknown));
+    assert!(listed(&client, &datasource("tested", "duckdb://", &json!({}))).await.is_none());
+}
+
+#[tokio::test]
 async fn a_superset_that_speaks_another_language() {
     let client = client(&services::impatient().await.url);
     let id = create(&client, &datasource("german", "duckdb:///:memory:", &json!({}))).await;
-    let port = services::free_port();
+    let port = free_port();
     let down = datasource("german", &format!("postgresql://u:{}@127.0.0.1:{port}/d", encoded()), &json!({}));
     let error = client.update(id, &request_for(&down)).await.unwrap_err();
     assert!(matches!(error, CallError::Unreachable(_)), "{}", told(&error));
@@ -115,11 +133,29 @@ async fn a_connection_with_datasets_is_not_deleted_and_they_are_named() {
     let wanted = datasource("in-use", &uri, &json!({}));
     let id = create(&client, &wanted).await;
     services::create_dataset(superset, id, "pg_catalog", "pg_class").await;
-    let error = client.delete(id).await.unwrap_err();
+    let error = client.delete(id, wanted.uuid).await.unwrap_err();
     assert!(matches!(error, CallError::Dependents(_)), "{}", told(&error));
     assert_eq!(error.to_string(), "the connection is in use by dataset \"pg_class\"");
     assert_eq!(error.retry(), Retry::AfterChange);
     assert!(listed(&client, &wanted).await.is_some());
+}
+
+#[tokio::test]
+async fn law_11_what_is_silent_is_found_so_before_superset_is_asked_and_real_servers_are_not() {
+    let (silent, postgres, mariadb) = (silent().await, services::postgres().await, services::mariadb().await);
+    for engine in ["postgresql", "mysql+pymysql"] {
+        let server = server(&datasource("probe", &format!("{engine}://u@{silent}/d"), &json!({}))).unwrap();
+        let began = Instant::now();
+        let error = probe(&server).await.unwrap_err();
+        assert!(matches!(error, ProbeError::Silent { .. }), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    }
+    for (engine, port) in [("postgresql", postgres.port), ("mysql+pymysql", mariadb.port)] {
+        let server = server(&datasource("probe", &format!("{engine}://u@127.0.0.1:{port}/d"), &json!({}))).unwrap();
+        let began = Instant::now();
+        probe(&server).await.unwrap();
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,4 @@
-//! What the live tests share: services, the proxy, and datasources made in one line.
-
-pub mod proxy;
-pub mod services;
+//! What these tests share: clients, and datasources made in one line.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -14,11 +11,12 @@ use setkeeper::model::digest::DigestKey;
 use setkeeper::model::secret::SecretText;
 use setkeeper::model::snapshot::Origin;
 use setkeeper::model::uri::SqlalchemyUri;
-use setkeeper::model::value::{Key, Value};
+use setkeeper::model::value::{Directive, Key, Value};
 use setkeeper::plan::drift::differs;
 use setkeeper::plan::request::request;
 use setkeeper::superset::client::Client;
 use setkeeper::superset::error::CallError;
+use tokio::sync::watch;
 use url::Url;
 
 /// A password that nothing may ever show.
@@ -34,8 +32,7 @@ pub fn client(url: &str) -> Client {
 
 /// The same with another password or patience.
 pub fn client_with(url: &str, password: &str, timeout: Duration) -> Client {
-    let password = tokio::sync::watch::channel(SecretText::new(password)).1;
-    Client::new(&Url::parse(url).unwrap(), "admin", password, timeout).unwrap()
+    Client::new(&Url::parse(url).unwrap(), "admin", watch::channel(SecretText::new(password)).1, timeout).unwrap()
 }
 
 /// A datasource of this name, with the password that the URI holds.
@@ -48,7 +45,7 @@ pub fn datasource(name: &str, uri: &str, fields: &Json) -> Datasource {
         database_name: format!("Name of {name}"),
         uuid: DatasourceName::new(name).uuid("live"),
         uri,
-        password: password.map(|password| Value::Str(password.expose().to_owned())),
+        password: password.map(|text| Value::Directive(Directive::Secret(text))),
         fields: fields.collect::<BTreeMap<_, _>>(),
         adopt: false,
     }
