@@ -13,7 +13,7 @@ const SECONDS: u64 = 10;
 
 /// How the drivers call it, by dialect and driver; `None` is the dialect's default driver. A driver that refuses unknown
 /// arguments would never connect again, so one that is not known for certain is not here. Nor are those whose argument
-/// ends long queries as well (pg8000, redshift_connector, vertica_python), does not bound the wait for a silent server
+/// ends long queries as well (pg8000, `redshift_connector`, `vertica_python`), does not bound the wait for a silent server
 /// (oracledb, clickhouse-driver), or is 10 s by itself (mysqlconnector).
 const ARGUMENTS: [(&str, &[Option<&str>], &str); 8] = [
     ("postgresql", &[None, Some("psycopg2"), Some("psycopg")], "connect_timeout"),

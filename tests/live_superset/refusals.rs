@@ -7,7 +7,7 @@ use setkeeper::superset::error::{CallError, Retry};
 use setkeeper::superset::preflight::{ProbeError, probe, server};
 
 use crate::support::proxy::silent;
-use crate::support::{CANARY, client, create, datasource, listed, request_for, services, told};
+use crate::support::{CANARY, client, client_as, create, datasource, listed, request_for, services, told};
 
 fn encoded() -> String {
     percent_encoding::utf8_percent_encode(CANARY, percent_encoding::NON_ALPHANUMERIC).to_string()
@@ -83,6 +83,16 @@ async fn a_superset_that_speaks_another_language() {
     let down = datasource("german", &format!("postgresql://u:{}@127.0.0.1:{port}/d", encoded()), &json!({}));
     let error = client.update(id, &request_for(&down)).await.unwrap_err();
     assert!(matches!(error, CallError::Unreachable(_)), "{}", told(&error));
+}
+
+#[tokio::test]
+async fn a_user_who_may_not() {
+    let superset = services::shared().await;
+    services::create_user(superset, "gamma", "Gamma").await;
+    let client = client_as(&superset.url, "gamma", "gamma", Duration::from_secs(30));
+    let error = client.create(&request_for(&datasource("forbidden", "duckdb:///:memory:", &json!({})))).await.unwrap_err();
+    assert!(matches!(&error, CallError::Forbidden { username, .. } if username == "gamma"), "{}", told(&error));
+    assert!(error.is_about_superset() && !error.must_observe());
 }
 
 #[tokio::test]
