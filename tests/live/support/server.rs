@@ -1,7 +1,6 @@
 //! A real ZooKeeper server, or three, as `tests/services/zookeeper` runs them.
 
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +9,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+use super::free_ports;
 
 /// A ZooKeeper server of this test alone.
 pub struct Server {
@@ -34,7 +35,7 @@ impl Server {
 
     async fn with(certificates: Option<&Path>) -> Self {
         let owned = TempDir::new().unwrap();
-        let [port, tls_port] = ports();
+        let [port, tls_port] = free_ports();
         let mut arguments = Vec::new();
         if let Some(certificates) = certificates {
             let tls = ["--tls".to_owned(), certificates.display().to_string(), "--tls-port".to_owned(), tls_port.to_string()];
@@ -143,7 +144,7 @@ impl Ensemble {
     /// Starts three and waits until each serves.
     pub async fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let ports: [u16; 9] = ports();
+        let ports: [u16; 9] = free_ports();
         let members: Vec<_> = (0..3).map(|i| format!("{}=127.0.0.1:{}:{}", i + 1, ports[3 + 2 * i], ports[4 + 2 * i])).collect();
         let mut servers: Vec<_> = (0..3).map(|i| member(i, ports[i], &members.join(" "), folder.path())).collect();
         servers.iter_mut().for_each(Server::launch);
@@ -175,12 +176,6 @@ fn member(i: usize, port: u16, members: &str, folder: &Path) -> Server {
     let folder = folder.join((i + 1).to_string());
     std::fs::create_dir(&folder).unwrap();
     Server { port, tls_port: None, arguments, folder, child: None, _owned: None }
-}
-
-/// Free ports. They are held together while they are picked, so that no two are the same.
-fn ports<const N: usize>() -> [u16; N] {
-    let listeners: [_; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// The certificates of `tests/services/certs`, made in `folder`.

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use setkeeper::superset::error::{CallError, Retry};
 
-use crate::support::proxy::{Fault, Proxy};
-use crate::support::{client, client_with, create, datasource, listed, services, told};
+use super::support::{client, client_with, create, datasource, listed, told};
+use crate::support::http_proxy::{Fault, Proxy};
+use crate::support::services;
 
 const LOGIN: &str = "POST /api/v1/security/login";
 const REFRESH: &str = "POST /api/v1/security/refresh";
@@ -87,7 +88,7 @@ async fn csrf_that_is_refused_is_fetched_anew() {
 #[tokio::test]
 async fn law_9_a_wrong_password_is_said_and_not_shown() {
     let superset = services::shared().await;
-    let error = client_with(&superset.url, crate::support::CANARY, Duration::from_secs(30)).list().await.unwrap_err();
+    let error = client_with(&superset.url, super::support::CANARY, Duration::from_secs(30)).list().await.unwrap_err();
     assert!(matches!(&error, CallError::LoginRefused { username, .. } if username == "admin"), "{}", told(&error));
     assert_eq!(error.retry(), Retry::Soon);
 }

@@ -1,7 +1,4 @@
-//! What the live tests share: services, the proxy, and datasources made in one line.
-
-pub mod proxy;
-pub mod services;
+//! What these tests share: clients, and datasources made in one line.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -19,6 +16,7 @@ use setkeeper::plan::drift::differs;
 use setkeeper::plan::request::request;
 use setkeeper::superset::client::Client;
 use setkeeper::superset::error::CallError;
+use tokio::sync::watch;
 use url::Url;
 
 /// A password that nothing may ever show.
@@ -39,7 +37,7 @@ pub fn client_with(url: &str, password: &str, timeout: Duration) -> Client {
 
 /// The same as another user.
 pub fn client_as(url: &str, username: &str, password: &str, timeout: Duration) -> Client {
-    let password = tokio::sync::watch::channel(SecretText::new(password)).1;
+    let password = watch::channel(SecretText::new(password)).1;
     Client::new(&Url::parse(url).unwrap(), username, password, timeout).unwrap()
 }
 

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,40 +12,40 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+use super::free_port;
+
 const GUARD: &str = r#""$@" & pid=$!; read -r _; kill "$pid"; wait "$pid""#;
 
 /// A service that ends when this is dropped, or with this process.
 pub struct Service {
     guard: Child,
     pub port: u16,
-    pub folder: TempDir,
+    log: PathBuf,
+    _folder: Option<TempDir>,
 }
 
 impl Service {
-    fn start(script: &str, port: u16, folder: TempDir, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services");
-        let log = fs::File::create(folder.path().join("log")).unwrap();
+    fn start(script: &str, port: u16, folder: &Path, arguments: &[&str], environment: &[(String, String)]) -> Self {
+        let log = folder.join("log");
+        let out = fs::File::options().create(true).append(true).open(&log).unwrap();
         let guard = Command::new("sh")
             .args(["-c", GUARD, "sh"])
-            .arg(scripts.join(script))
+            .arg(service(script))
             .args(arguments)
-            .envs(environment.iter().copied())
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
             .spawn()
             .unwrap();
-        Self { guard, port, folder }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        Self { guard, port, log, _folder: None }
     }
 
     async fn ready(self, what: &str, probe: impl AsyncFn(u16) -> bool) -> Self {
         let until = Instant::now() + Duration::from_secs(90);
         while !probe(self.port).await {
-            assert!(Instant::now() < until, "{what} is not ready:\n{}", self.log());
+            let said = fs::read_to_string(&self.log).unwrap_or_default();
+            assert!(Instant::now() < until, "{what} is not ready:\n{said}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         self
@@ -62,37 +61,89 @@ impl Drop for Service {
 
 /// A Superset and where it is.
 pub struct Superset {
-    pub service: Service,
     pub url: String,
     pub config: PathBuf,
     pub pid_file: PathBuf,
+    pub home: PathBuf,
+    folder: TempDir,
+    port: u16,
+    environment: Vec<(String, String)>,
+    service: Option<Service>,
 }
 
+impl Superset {
+    /// A place for one, with these lines of config over the base. It is not started yet.
+    pub fn place(config: &str, environment: &[(&str, &str)]) -> Self {
+        let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
+        let path = |name: &str| folder.path().join(name);
+        let (home, config_file, pid_file) = (path("home"), path("config.py"), path("pid"));
+        fs::write(&config_file, layered(&home, config)).unwrap();
+        let own = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+        let environment = environment.iter().map(own).collect();
+        let url = format!("http://127.0.0.1:{port}");
+        let superset = Self { url, config: config_file, pid_file, home, folder, port, environment, service: None };
+        let made = superset.script("base", &[]).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        superset
+    }
+
+    /// The file that every config must take first.
+    pub fn base(&self) -> PathBuf {
+        self.home.join("base.py")
+    }
+
+    fn script(&self, command: &str, more: &[&str]) -> Command {
+        let mut script = Command::new(service("superset"));
+        script.args(self.arguments(command)).args(more);
+        script
+    }
+
+    fn arguments(&self, command: &str) -> Vec<String> {
+        let (home, port) = (self.home.display().to_string(), self.port.to_string());
+        [command, "--version", &version(), "--home", &home, "--port", &port].map(ToOwned::to_owned).to_vec()
+    }
+
+    /// Starts it and waits until it answers.
+    pub async fn start(&mut self) {
+        let mut arguments = self.arguments("run");
+        let (config, pid_file) = (self.config.display().to_string(), self.pid_file.display().to_string());
+        arguments.extend(["--config".to_owned(), config, "--pid-file".to_owned(), pid_file]);
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        let service = Service::start("superset", self.port, self.folder.path(), &arguments, &self.environment);
+        self.service = Some(service.ready("Superset", answers).await);
+    }
+
+    /// What it and gunicorn have said.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The revision that it says it runs.
+    pub async fn revision(&self) -> Option<String> {
+        let answer = super::http().get(format!("{}/health", self.url)).send().await.ok()?;
+        Some(answer.headers().get("X-Setkeeper-Revision")?.to_str().ok()?.to_owned())
+    }
+
+    /// Ends it.
+    pub fn stop(&mut self) {
+        self.service = None;
+    }
+}
+
+fn service(script: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services").join(script)
+}
+
+/// The version under test.
 pub fn version() -> String {
-    std::env::var("SETKEEPER_SUPERSET_VERSION").unwrap_or_else(|_| "6.1.0".to_owned())
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::env::var("SETKEEPER_TEST_SUPERSET").unwrap_or_else(|_| "6.1.0".to_owned())
 }
 
 /// A Superset of its own with these lines of config over the base.
 pub async fn superset(config: &str, environment: &[(&str, &str)]) -> Superset {
-    let (port, folder, version) = (free_port(), tempfile::tempdir().unwrap(), version());
-    let path = |name: &str| folder.path().join(name);
-    let (home, config_file, pid_file) = (path("home"), path("config.py"), path("pid"));
-    fs::write(&config_file, layered(&home, config)).unwrap();
-    let text = |path: &PathBuf| path.to_str().unwrap().to_owned();
-    let (home, config_text, pid_text, port_text) = (text(&home), text(&config_file), text(&pid_file), port.to_string());
-    let base = ["base", "--version", &version, "--home", &home, "--port", &port_text];
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/superset");
-    let made = Command::new(scripts).args(base).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let arguments =
-        ["run", "--version", &version, "--home", &home, "--port", &port_text, "--config", &config_text, "--pid-file", &pid_text];
-    let service = Service::start("superset", port, folder, &arguments, environment);
-    let service = service.ready("Superset", answers).await;
-    Superset { service, url: format!("http://127.0.0.1:{port}"), config: config_file, pid_file }
+    let mut superset = Superset::place(config, environment);
+    superset.start().await;
+    superset
 }
 
 /// A config that takes the home's own base first.
@@ -123,9 +174,8 @@ pub struct SshServer {
 
 impl SshServer {
     pub fn start(password: &str) -> Self {
-        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/superset");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live_superset/support/ssh_server.py");
-        let mut process = Command::new(scripts)
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/live/support/ssh_server.py");
+        let mut process = Command::new(service("superset"))
             .args(["python", "--version", &version()])
             .arg(script)
             .env("TUNNEL_PASSWORD", password)
@@ -171,8 +221,9 @@ async fn database(script: &str) -> Service {
     let (port_text, home) = (port.to_string(), folder.path().join("home").to_str().unwrap().to_owned());
     // PostgreSQL, started by root, runs as somebody else who must get in.
     Command::new("chmod").arg("755").arg(folder.path()).status().unwrap();
-    let service = Service::start(script, port, folder, &["run", "--port", &port_text, "--dir", &home], &[]);
-    service.ready(script, async |port| tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await
+    let mut started = Service::start(script, port, folder.path(), &["run", "--port", &port_text, "--dir", &home], &[]);
+    started._folder = Some(folder);
+    started.ready(script, async |port| tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await
 }
 
 /// Makes a role in PostgreSQL, by Superset's own driver.
@@ -181,8 +232,9 @@ pub fn create_role(port: u16, name: &str) {
         connection = psycopg2.connect(host='127.0.0.1', port=sys.argv[1], user='postgres', dbname='superset')\n\
         connection.autocommit = True\n\
         connection.cursor().execute(sql.SQL('CREATE ROLE {} LOGIN').format(sql.Identifier(sys.argv[2])))";
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/superset");
-    let made = Command::new(scripts).args(["python", "--version", &version(), "-c", script, &port.to_string(), name]).output();
+    let made = Command::new(service("superset"))
+        .args(["python", "--version", &version(), "-c", script, &port.to_string(), name])
+        .output();
     let made = made.unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
@@ -198,9 +250,8 @@ pub async fn create_dataset(superset: &Superset, database: i64, schema: &str, ta
         session.headers['X-CSRFToken'] = session.get(url + '/api/v1/security/csrf_token/').json()['result']\n\
         made = session.post(url + '/api/v1/dataset/', json={'database': int(database), 'schema': schema, 'table_name': table})\n\
         assert made.status_code == 201, made.text";
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/superset");
     let arguments = ["python", "--version", &version(), "-c", script, &superset.url, &database.to_string(), schema, table];
-    let made = tokio::process::Command::new(scripts).args(arguments).output().await.unwrap();
+    let made = tokio::process::Command::new(service("superset")).args(arguments).output().await.unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 

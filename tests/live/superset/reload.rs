@@ -18,7 +18,7 @@ async fn hup_makes_superset_load_the_new_config() {
     let config = |revision: &str| format!("OVERRIDE_HTTP_HEADERS = {{'X-Test-Revision': '{revision}'}}");
     let superset = superset(&config("one"), &[]).await;
     assert_eq!(header(&superset.url).await.as_deref(), Some("one"));
-    fs::write(&superset.config, layered(&superset.service.folder.path().join("home"), &config("two"))).unwrap();
+    fs::write(&superset.config, layered(&superset.home, &config("two"))).unwrap();
     Way::Hup(superset.pid_file.clone()).reload(Duration::from_secs(5)).await.unwrap();
     let until = Instant::now() + Duration::from_secs(30);
     while header(&superset.url).await.as_deref() != Some("two") {

@@ -6,8 +6,9 @@ use serde_json::json;
 use setkeeper::superset::error::{CallError, Retry};
 use setkeeper::superset::preflight::{ProbeError, probe, server};
 
-use crate::support::proxy::silent;
-use crate::support::{CANARY, client, client_as, create, datasource, listed, request_for, services, told};
+use super::support::{CANARY, client, client_as, create, datasource, listed, request_for, told};
+use crate::support::http_proxy::silent;
+use crate::support::{free_port, services};
 
 fn encoded() -> String {
     percent_encoding::utf8_percent_encode(CANARY, percent_encoding::NON_ALPHANUMERIC).to_string()
@@ -24,7 +25,7 @@ async fn refused(name: &str, uri: &str) -> CallError {
 
 #[tokio::test]
 async fn a_server_that_is_down() {
-    let port = services::free_port();
+    let port = free_port();
     for (name, engine) in [("down-pg", "postgresql"), ("down-my", "mysql+pymysql")] {
         let error = refused(name, &format!("{engine}://u:{}@127.0.0.1:{port}/d", encoded())).await;
         assert!(matches!(error, CallError::Unreachable(_)), "{name}: {}", told(&error));
@@ -79,7 +80,7 @@ async fn a_test_of_a_connection_tells_the_same_and_creates_nothing() {
 async fn a_superset_that_speaks_another_language() {
     let client = client(&services::impatient().await.url);
     let id = create(&client, &datasource("german", "duckdb:///:memory:", &json!({}))).await;
-    let port = services::free_port();
+    let port = free_port();
     let down = datasource("german", &format!("postgresql://u:{}@127.0.0.1:{port}/d", encoded()), &json!({}));
     let error = client.update(id, &request_for(&down)).await.unwrap_err();
     assert!(matches!(error, CallError::Unreachable(_)), "{}", told(&error));

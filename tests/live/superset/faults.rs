@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use setkeeper::superset::error::{CallError, Retry};
 
-use crate::support::proxy::{Fault, Proxy};
-use crate::support::{client, client_with, create, datasource, listed, request_for, services, told};
+use super::support::{client, client_with, create, datasource, listed, request_for, told};
+use crate::support::http_proxy::{Fault, Proxy};
+use crate::support::{free_port, services};
 
 const LIST: &str = "GET /api/v1/database/?";
 const CREATE: &str = "POST /api/v1/database/";
@@ -25,7 +26,7 @@ async fn proxy() -> Proxy {
 #[tokio::test]
 async fn a_superset_that_is_down_is_said_to_be_so_at_once() {
     let began = Instant::now();
-    let url = format!("http://127.0.0.1:{}", services::free_port());
+    let url = format!("http://127.0.0.1:{}", free_port());
     let wanted = datasource("fault-down", "duckdb:///:memory:", &json!({}));
     for error in [client(&url).list().await.unwrap_err(), client(&url).create(&request_for(&wanted)).await.unwrap_err()] {
         assert!(matches!(error, CallError::Down(_)), "{}", told(&error));

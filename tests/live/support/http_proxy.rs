@@ -63,6 +63,22 @@ impl Proxy {
         self.state.rules.lock().unwrap().push(Rule { call: call.to_owned(), fault, times });
     }
 
+    /// No fault is left.
+    pub fn heal(&self) {
+        self.state.rules.lock().unwrap().clear();
+    }
+
+    /// Every call that began with one of these, in order.
+    pub fn calls(&self, beginnings: &[&str]) -> Vec<String> {
+        let calls = self.state.calls.lock().unwrap();
+        calls.iter().filter(|seen| beginnings.iter().any(|beginning| seen.starts_with(beginning))).cloned().collect()
+    }
+
+    /// Every write to a connection.
+    pub fn writes(&self) -> Vec<String> {
+        self.calls(&["POST /api/v1/database", "PUT /api/v1/database", "DELETE /api/v1/database"])
+    }
+
     /// How many calls have begun with this, faults included.
     pub fn count(&self, call: &str) -> usize {
         self.state.calls.lock().unwrap().iter().filter(|seen| seen.starts_with(call)).count()

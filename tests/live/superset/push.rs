@@ -4,7 +4,8 @@ use serde_json::{Value as Json, json};
 use setkeeper::plan::drift::differs;
 use setkeeper::superset::error::CallError;
 
-use crate::support::{CANARY, assert_in_sync, client, create, datasource, listed, request_for, services, told};
+use super::support::{CANARY, assert_in_sync, client, create, datasource, listed, request_for, told};
+use crate::support::services;
 
 const CERTIFICATE: &str = include_str!("certificate.pem");
 
