@@ -63,7 +63,7 @@ async fn a_driver_that_is_not_installed() {
 #[tokio::test]
 async fn a_test_of_a_connection_tells_the_same_and_creates_nothing() {
     let client = client(&services::shared().await.url);
-    let (mariadb, port) = (services::mariadb().await, services::free_port());
+    let (mariadb, port) = (services::mariadb().await, free_port());
     let test = async |uri: &str| client.test(&request_for(&datasource("tested", uri, &json!({})))).await;
     let mysql = |password: &str| format!("mysql+pymysql://root:{password}@127.0.0.1:{}/sales", mariadb.port);
     test(&mysql("password")).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_superset_that_speaks_another_language() {
 #[tokio::test]
 async fn a_user_who_may_not() {
     let superset = services::shared().await;
-    services::create_user(superset, "gamma", "Gamma").await;
+    services::create_user(superset, "gamma", "Gamma");
     let client = client_as(&superset.url, "gamma", "gamma", Duration::from_secs(30));
     let error = client.create(&request_for(&datasource("forbidden", "duckdb:///:memory:", &json!({})))).await.unwrap_err();
     assert!(matches!(&error, CallError::Forbidden { username, .. } if username == "gamma"), "{}", told(&error));

@@ -256,16 +256,10 @@ pub async fn create_dataset(superset: &Superset, database: i64, schema: &str, ta
 }
 
 /// Makes a user whose password is the name.
-pub async fn create_user(superset: &Superset, name: &str, role: &str) {
-    let home = superset.service.folder.path().join("home");
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/superset");
-    let made = tokio::process::Command::new(scripts)
-        .args(["cli", "--version", &version(), "--port", &superset.service.port.to_string(), "--home"])
-        .arg(home)
-        .args(["--", "fab", "create-user", "--role", role, "--username", name, "--password", name])
-        .args(["--firstname", name, "--lastname", name, "--email", &format!("{name}@localhost")])
-        .output()
-        .await
-        .unwrap();
+pub fn create_user(superset: &Superset, name: &str, role: &str) {
+    let email = format!("{name}@localhost");
+    let user = ["--role", role, "--username", name, "--password", name, "--email", &email];
+    let names = ["--firstname", name, "--lastname", name];
+    let made = superset.script("cli", &["--", "fab", "create-user"]).args(user).args(names).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
