@@ -23,7 +23,7 @@ lint: ## formatting, clippy and docs
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 
 hermetic: ## the tests that need nothing but Rust and python3
-	$(CARGO) test --locked --lib --bins --test it --test layers
+	$(CARGO) test --locked --lib --bins --test it --test it_files --test layers
 
 live: ## the tests on a real ZooKeeper and a real Superset
 	tests/services/setup zookeeper superset mariadb

@@ -65,8 +65,16 @@ impl Shared {
     /// Clap would repeat a wrong value, which may be a secret.
     fn misuse(&self) -> Option<clap::Error> {
         const EXPECTED: &str = "expected `--set KEY=VALUE`, such as `--set source.zookeeper.root=/superset`";
-        let is_wrong = self.set.iter().any(|text| key_value(text).is_none());
-        is_wrong.then(|| command().error(ErrorKind::ValueValidation, EXPECTED))
+        let wrong = self.set.iter().find_map(|text| match key_value(text) {
+            None => Some(EXPECTED.to_owned()),
+            Some((key, value)) => plain_password(key, value).map(|key| {
+                format!(
+                    "{key} is not taken from the command line, where everybody on this host can read it\n\n  \
+                     tip: name where it is: `--set '{key}={{$file: /run/secrets/it}}'` or `{{$env: NAME}}`"
+                )
+            }),
+        });
+        wrong.map(|wrong| command().error(ErrorKind::ValueValidation, wrong))
     }
 
     /// The settings given on the command line. Flags of their own win over `--set`: they are the plainer wish.
@@ -81,6 +89,20 @@ impl Shared {
 
 fn key_value(text: &str) -> Option<(&str, &str)> {
     text.split_once('=').filter(|(key, _)| key.split('.').all(|part| !part.is_empty()))
+}
+
+/// The key of a password that is given as it is: `superset.password=x`, `superset={password: x}`.
+fn plain_password(key: &str, value: &str) -> Option<String> {
+    fn within(key: &str, value: &serde_json::Value) -> Option<String> {
+        match value {
+            serde_json::Value::Object(inner) => inner.iter().find_map(|(name, value)| within(&format!("{key}.{name}"), value)),
+            serde_json::Value::Null => None,
+            _ => key.ends_with(".password").then(|| key.to_owned()),
+        }
+    }
+    // What is no YAML is a password like any other.
+    let value = serde_yaml::from_str(value).unwrap_or_else(|_| serde_json::Value::from(value));
+    within(key, &value)
 }
 
 /// Whether secrets are shown.
@@ -143,11 +165,14 @@ pub enum Command {
         /// The folder; it is made if need be
         dir: PathBuf,
     },
-    /// Make the tree what a folder says, in one step
-    #[command(after_help = "Example:\n  setkeeper apply ./tree")]
+    /// Make the tree what a folder says, in one step; nodes that the folder lacks are deleted
+    #[command(after_help = "Example:\n  setkeeper apply --dry-run ./tree && setkeeper apply ./tree")]
     Apply {
         /// The folder, as `export` writes it
         dir: PathBuf,
+        /// Show what would change, and change nothing
+        #[arg(short = 'n', long)]
+        dry_run: bool,
     },
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  setkeeper completions bash > /etc/bash_completion.d/setkeeper")]
@@ -243,7 +268,11 @@ pub enum DatasourceCommand {
 pub enum RolloutCommand {
     /// Let the tree go on that is held because it lost too much at once
     #[command(after_help = "Example:\n  setkeeper rollout confirm")]
-    Confirm,
+    Confirm {
+        /// Confirm the tree although no live instance holds it
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 impl Cli {
@@ -315,6 +344,27 @@ mod tests {
             command.get_subcommands().for_each(each);
         }
         each(&command());
+    }
+
+    #[test]
+    fn law_9_a_password_is_not_given_as_an_argument() {
+        for (key, value) in [
+            ("superset.password", "canary"),
+            ("superset.password", "5"),
+            ("superset.password", "[a"),
+            ("superset", "{username: a, password: canary}"),
+            ("source.zookeeper.auth", "{username: a, password: canary}"),
+        ] {
+            assert!(plain_password(key, value).is_some_and(|key| key.ends_with(".password")), "{key}={value}");
+        }
+        for (key, value) in [
+            ("superset.password", "{$env: SETKEEPER_SECRET_X}"),
+            ("superset", "{username: a, password: {$file: /a}}"),
+            ("secrets.env", "[A]"),
+            ("superset.username", "password"),
+        ] {
+            assert_eq!(plain_password(key, value), None, "{key}={value}");
+        }
     }
 
     #[test]

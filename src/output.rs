@@ -98,9 +98,12 @@ pub fn write(bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Says `text` to the person at the terminal.
+/// Says `text`, if it is any, to the person at the terminal.
 pub fn say(text: &str) {
     let text = text.trim_end();
+    if text.is_empty() {
+        return;
+    }
     // Nobody is left to tell where stderr is closed.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -316,8 +316,11 @@ impl<'a> Wiring<'a> {
         let seen = SourceSeen::Directory { status: status.subscribe() };
         self.standing.send_replace(Standing::Leader { until: Instant::now() + FOR_EVER, term: 1 });
         let (layout, tree, cancel) = (self.settings.layout.clone(), self.tree.clone(), cancel.clone());
+        let standing = self.standing.clone();
         parts.spawn(async move {
             let ended = directory::run(&path, &layout, key, tree, status, cancel).await;
+            // Its one writer must outlive its readers: to them a writer that is gone means that the agent stops.
+            drop(standing);
             ("source", ended.map_err(anyhow::Error::from))
         });
         Ok(seen)

@@ -12,6 +12,7 @@ use crate::zookeeper::cluster::Cluster;
 use crate::zookeeper::edit::{Edit, Expect};
 
 /// What becomes of one node.
+#[derive(Clone)]
 pub(super) struct Change {
     /// Its path.
     pub path: String,

@@ -3,13 +3,20 @@
 //! In: the command line. Out: what was asked for on stdout, talk on stderr, and how the program ends. Rooms do the work;
 //! a command joins them and says what came of it.
 
+mod apply;
 mod change;
 mod check;
 mod completions;
+mod config;
+mod connections;
 mod datasource;
+mod export;
 mod given;
+mod mask;
+mod plan;
 mod render;
 mod rendering;
+mod rollout;
 mod run;
 mod status;
 mod tree;
@@ -23,10 +30,14 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
         Command::Run => run::run(&cli.shared),
         Command::Check => check::run(&cli.shared),
+        Command::Plan { exit_code, reveal } => plan::run(&cli.shared, *exit_code, *reveal),
         Command::Render { reveal } => render::run(&cli.shared, *reveal),
         Command::Datasource(command) => datasource::run(&cli.shared, command),
+        Command::Config(command) => config::run(&cli.shared, command),
+        Command::Rollout(command) => rollout::run(&cli.shared, command),
+        Command::Export { dir } => export::run(&cli.shared, dir),
+        Command::Apply { dir, dry_run } => apply::run(&cli.shared, dir, *dry_run),
         Command::Status => status::run(&cli.shared),
         Command::Completions { shell } => completions::run(*shell),
-        _ => anyhow::bail!("this command is not built yet in this version"),
     }
 }

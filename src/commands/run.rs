@@ -34,7 +34,9 @@ pub(super) fn run(shared: &Shared) -> anyhow::Result<ExitCode> {
 }
 
 fn start_log(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.level).context("failed to understand log.level")?;
+    // The client warns at each attempt to reconnect, which we report once, with what it means for the cluster.
+    let level = format!("zookeeper_client=error,{}", log.level);
+    let filter = EnvFilter::try_new(level).context("failed to understand log.level")?;
     let lines =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).with_target(false);
     match log.format {

@@ -57,7 +57,7 @@ pub(super) async fn read(settings: &Settings) -> anyhow::Result<Seen> {
 
 /// `work` on ZooKeeper, within the time that a command has for it.
 pub(super) async fn within<T>(settings: &Settings, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    match (&settings.source, timeout(LIMIT, work).await) {
+    match (&settings.source, timeout(LIMIT, Box::pin(work)).await) {
         (_, Ok(done)) => done,
         (Source::Zookeeper(zookeeper), Err(_)) => {
             let error = Error::ConnectTimeout { hosts: zookeeper.connect.clone(), limit: LIMIT };

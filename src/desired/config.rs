@@ -4,6 +4,7 @@
 //! which fragments speak of it, in byte order of their names and the base fragment first, and is merged again only when one of
 //! these changed (law 12). An erroneous fragment counts for nothing, and [`Fragments::config`] says so.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -105,9 +106,15 @@ impl Fragments {
         self.filled += usize::from(kept.filled);
         self.problems.set(&node.origin, problems);
         for (setting, _) in &kept.fragment.settings {
-            let speakers = self.speakers.entry(setting.clone()).or_default();
-            let at = speakers.partition_point(|(other, _)| other < name);
-            speakers.insert(at, (name.clone(), kept.fragment.clone()));
+            let speaker = (name.clone(), kept.fragment.clone());
+            match self.speakers.entry(setting.clone()) {
+                // Most settings have one speaker, and a tree may have ten thousand settings.
+                Entry::Vacant(vacant) => drop(vacant.insert(vec![speaker])),
+                Entry::Occupied(mut speakers) => {
+                    let at = speakers.get().partition_point(|(other, _)| other < name);
+                    speakers.get_mut().insert(at, speaker);
+                }
+            }
             self.touched.insert(setting.clone());
         }
         self.nodes.insert(name.clone(), kept);
@@ -121,8 +128,10 @@ impl Fragments {
         self.filled -= usize::from(kept.filled);
         self.problems.set(&kept.origin, Vec::new());
         for (setting, _) in &kept.fragment.settings {
-            if let Some(speakers) = self.speakers.get_mut(setting) {
-                speakers.retain(|(other, _)| other != name);
+            if let Some(speakers) = self.speakers.get_mut(setting)
+                && let Ok(at) = speakers.binary_search_by(|(other, _)| other.cmp(name))
+            {
+                speakers.remove(at);
             }
             self.touched.insert(setting.clone());
         }
@@ -151,13 +160,19 @@ impl Fragments {
     }
 
     fn merged(&self, setting: &str) -> Option<Value> {
-        self.spoken(setting).fold(None, |value, (_, patch)| patch.edit.apply(value))
+        let patches = self.speakers(setting).iter().filter_map(|(_, fragment)| fragment.get(setting));
+        patches.fold(None, |value, patch| patch.edit.apply(value))
+    }
+
+    fn speakers(&self, setting: &str) -> &[(NodeName, Arc<Fragment>)] {
+        self.speakers.get(setting).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Who speaks of a setting, and what they say, in the order in which that merges.
     pub fn spoken<'a>(&'a self, setting: &'a str) -> impl Iterator<Item = (&'a Origin, &'a super::patch::Patch)> {
-        let speakers = self.speakers.get(setting).map(Vec::as_slice).unwrap_or_default();
-        speakers.iter().filter_map(move |(name, fragment)| Some((&self.nodes.get(name)?.origin, fragment.get(setting)?)))
+        self.speakers(setting)
+            .iter()
+            .filter_map(move |(name, fragment)| Some((&self.nodes.get(name)?.origin, fragment.get(setting)?)))
     }
 
     /// The config, or why the last good one stays.

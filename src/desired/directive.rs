@@ -12,7 +12,7 @@ use super::times;
 use super::yaml::{Entry, Item, What};
 use crate::model::problem::nearest;
 use crate::model::secret::SecretText;
-use crate::model::value::{Directive, DottedName, Key, Mapping, Value, is_attribute};
+use crate::model::value::{Directive, DottedName, Key, Mapping, Object, Value, is_attribute};
 
 const KNOWN: [&str; 14] = [
     "$class",
@@ -216,7 +216,7 @@ impl Reader<'_, '_> {
     fn crontab(&mut self, line: u64, item: Item, field: &Field<'_>) -> Option<Directive> {
         let text = self.text(line, item, field, "a crontab line like \"0 3 * * *\"")?;
         match times::crontab(&text) {
-            Ok(fields) => Some(Directive::Crontab(fields)),
+            Ok(fields) => Some(Directive::Crontab(Box::new(fields))),
             Err(expected) => self.none(line, field, expected),
         }
     }
@@ -272,7 +272,7 @@ impl Reader<'_, '_> {
             whole &= read.is_some();
         }
         match class {
-            Some(class) => whole.then_some(Directive::Object { class, args, kwargs }),
+            Some(class) => whole.then_some(Directive::Object(Box::new(Object { class, args, kwargs }))),
             None if whole => self.none(line, field, "expected `class`, the dotted name of what is to be called"),
             None => None,
         }

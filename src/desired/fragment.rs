@@ -239,7 +239,7 @@ mod tests {
             ("{$timedelta: {days: 1}}", Directive::Timedelta(86_400_000_000)),
             ("{$tuple: [1, 2]}", Directive::Tuple(ints())),
             ("{$set: [1, 2]}", Directive::Set(ints())),
-            ("{$crontab: \"0 3 * * *\"}", Directive::Crontab(["0", "3", "*", "*", "*"].map(str::to_owned))),
+            ("{$crontab: \"0 3 * * *\"}", Directive::Crontab(Box::new(["0", "3", "*", "*", "*"].map(str::to_owned)))),
             ("{$class: {a: 1}}", Directive::Class([("a".to_owned(), Value::Int(1))].into())),
             ("{$secret: x}", Directive::Secret(crate::model::secret::SecretText::new("x"))),
             ("{$merge: {a: 1}}", Directive::Merge([(Key::from("a"), Value::Int(1))].into())),
@@ -250,8 +250,11 @@ mod tests {
         let object = value(
             "{\"$object\": {\"class\": \"cachelib.redis.RedisCache\", \"args\": [1], \"kwargs\": {\"host\": {\"$env\": \"SUPERSET_H\"}}}}",
         );
-        let Value::Directive(Directive::Object { class, args, kwargs }) = object else { panic!("{object:?}") };
-        assert_eq!((class.as_str(), args, kwargs.len()), ("cachelib.redis.RedisCache", vec![Value::Int(1)], 1));
+        let Value::Directive(Directive::Object(object)) = object else { panic!("{object:?}") };
+        assert_eq!(
+            (object.class.as_str(), object.args, object.kwargs.len()),
+            ("cachelib.redis.RedisCache", vec![Value::Int(1)], 1)
+        );
         assert!(matches!(value("{$ref: cachelib.redis.RedisCache}"), Value::Directive(Directive::Ref(_))));
     }
 

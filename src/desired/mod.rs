@@ -6,7 +6,7 @@
 //! nodes changed (law 12). Pure: no file, no network, no clock. What `$file` and `$env` name is checked, never read.
 //!
 //! A node's way: [`yaml`] or [`lines`] → [`directive`] → [`fragment`] and [`patch`] → [`config`], or [`datasource`] and
-//! [`parts`] → [`datasources`]. Beside it: [`guard`] (is so much gone at once?), [`explain`] and [`redact`] (what people see).
+//! [`parts`] → [`datasources`]. Beside it: [`guard`] (is so much gone at once?), [`edit`] (a fragment's text with one key changed), [`explain`] and [`redact`] (what people see).
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ pub mod config;
 pub mod datasource;
 pub mod datasources;
 pub mod directive;
+pub mod edit;
 pub mod explain;
 pub mod fields;
 pub mod fragment;

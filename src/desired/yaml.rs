@@ -104,7 +104,7 @@ pub fn parse(text: &str, notes: &mut Notes<'_>) -> Option<Item> {
     }
 }
 
-fn options() -> serde_yaml::Options {
+pub(super) fn options() -> serde_yaml::Options {
     serde_yaml::options! {
         budget: serde_yaml::budget! { max_depth: MAX_DEPTH, max_nodes: MAX_VALUES, simple_key_max_lookahead: MAX_BYTES, max_merge_keys: 1000 },
         alias_limits: serde_yaml::alias_limits! { max_total_replayed_events: MAX_VALUES },
@@ -159,7 +159,7 @@ fn too_deep() -> String {
 
 /// What the library makes of a value.
 #[derive(Debug)]
-enum Raw {
+pub(super) enum Raw {
     Null,
     Bool(bool),
     Int(i128),

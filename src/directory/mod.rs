@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::files::hints::{Hints, Watched};
+use crate::files::stage::{self, Wanted};
 use crate::files::{FilesError, off_thread};
 use crate::model::digest::DigestKey;
 use crate::model::snapshot::{Snapshot, Tree};
@@ -31,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const RESYNC: Duration = Duration::from_secs(30);
 /// How often it is looked at while the folder is missing or the kernel gives no hints.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// The file beside the branches that holds the rollout record, as the znode of that name does.
+pub const ROLLOUT: &str = "rollout.json";
 
 /// Why the directory source cannot start, or failed to read.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +103,13 @@ pub async fn read(path: &Path, layout: &Layout) -> Result<Snapshot, DirectoryErr
         Ok(reader.snapshot().clone())
     })
     .await
+}
+
+/// Notes that a person confirmed the tree of this digest.
+pub async fn confirm(path: &Path, digest: &str) -> Result<(), DirectoryError> {
+    let bytes = format!("{}\n", serde_json::json!({"confirmed": digest})).into_bytes();
+    stage::install(vec![Wanted { path: path.join(ROLLOUT), bytes, mode: 0o644 }]).await?;
+    Ok(())
 }
 
 /// Keeps `outputs` at the newest tree of the folder `path` until `cancel`.

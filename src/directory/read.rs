@@ -16,8 +16,8 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
 
-use super::Roots;
 use super::scan::{Entry, Found, Listing, Look, ScanError, list};
+use super::{ROLLOUT, Roots};
 use crate::files::hints::Watched;
 use crate::model::snapshot::{Branch, Content, Node, Origin, Snapshot};
 
@@ -100,9 +100,21 @@ impl Reader {
         let snapshot = Snapshot {
             config: self.branch(config, &last.config, &mut known),
             datasources: self.branch(datasources, &last.datasources, &mut known),
-            rollout: None,
+            rollout: self.rollout(last.rollout.as_ref()),
         };
         (snapshot, known)
+    }
+
+    /// The rollout record beside the tree: too small to be worth remembering how it looked.
+    fn rollout(&mut self, last: Option<&Node>) -> Option<Node> {
+        let path = self.roots.folder.join(ROLLOUT);
+        path.symlink_metadata().ok()?;
+        let content = read(&path);
+        if let Some(last) = last.filter(|last| last.content == content) {
+            return Some(last.clone());
+        }
+        self.counter += 1;
+        Some(Node { origin: Origin::new(path.to_string_lossy()), content, version: self.counter })
     }
 
     fn branch(&mut self, listing: &Listing, last: &Branch, known: &mut BTreeMap<PathBuf, Look>) -> Branch {

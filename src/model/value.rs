@@ -59,18 +59,11 @@ pub enum Directive {
     /// `{$set: […]}`
     Set(Vec<Value>),
     /// `{$crontab: "m h dom mon dow"}`: the five fields.
-    Crontab([String; 5]),
+    Crontab(Box<[String; 5]>),
     /// `{$class: {…}}`: a class with those attributes.
     Class(BTreeMap<String, Value>),
     /// `{$object: {class, args, kwargs}}`: an imported class, called.
-    Object {
-        /// The dotted name to import and call.
-        class: DottedName,
-        /// Positional arguments.
-        args: Vec<Value>,
-        /// Keyword arguments.
-        kwargs: BTreeMap<String, Value>,
-    },
+    Object(Box<Object>),
     /// `{$ref: dotted.name}`: an imported object.
     Ref(DottedName),
     /// `{$merge: {…}}`: merged, as Superset loads, over what the base set.
@@ -79,6 +72,18 @@ pub enum Directive {
     Secret(SecretText),
     /// `{$python: "expression"}`: raw Python.
     Python(String),
+}
+
+/// What `$object` imports and calls. Boxed, like a crontab's fields, because a tree holds ten thousand values and hardly any of
+/// these.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// The dotted name to import and call.
+    pub class: DottedName,
+    /// Positional arguments.
+    pub args: Vec<Value>,
+    /// Keyword arguments.
+    pub kwargs: BTreeMap<String, Value>,
 }
 
 /// A dotted Python name of two parts or more (`cachelib.redis.RedisCache`): identifiers only, so that it can stand in code.
@@ -217,6 +222,11 @@ mod tests {
         for bad in ["class", "None", "__slots__", "a.b", "", "1a"] {
             assert!(!is_attribute(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_value_is_small() {
+        assert!(size_of::<Value>() <= 48, "{}", size_of::<Value>());
     }
 
     #[test]

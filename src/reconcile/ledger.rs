@@ -445,6 +445,12 @@ impl Ledger {
         [self.list.due, self.deletions_from].into_iter().chain(retries).filter(|at| *at > now).min()
     }
 
+    /// Whether this is what is known to be wrong with a datasource already.
+    #[must_use]
+    pub fn is_known(&self, name: &DatasourceName, fault: &Fault) -> bool {
+        self.standings.get(name).is_some_and(|standing| standing.error.as_ref() == Some(&fault.message))
+    }
+
     /// How every datasource fares: those of the tree, and orphans.
     #[must_use]
     pub fn standings(&self) -> BTreeMap<DatasourceName, Standing> {

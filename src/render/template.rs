@@ -121,7 +121,7 @@ fn convert_directive(directive: &Directive) -> Jinja {
         Directive::Timedelta(microseconds) => Jinja::from(*microseconds as f64 / 1e6),
         Directive::Env(_) => refused("$env"),
         Directive::File(_) => refused("$file"),
-        Directive::Object { .. } => refused("$object"),
+        Directive::Object(_) => refused("$object"),
         Directive::Ref(_) => refused("$ref"),
         Directive::Merge(_) => refused("$merge"),
         Directive::Python(_) => refused("$python"),

@@ -14,7 +14,7 @@ use crate::model::snapshot::Tree;
 /// What ZooKeeper is told.
 #[derive(Debug)]
 pub struct Inputs {
-    /// The record to publish; none yet while it is `None`.
+    /// The record to publish; while it is `None`, there is none, and this instance does not stand for election.
     pub record: watch::Receiver<Option<Instance>>,
     /// Whether this instance may stand for election.
     pub entitled: watch::Receiver<bool>,
@@ -31,6 +31,7 @@ pub struct Outputs {
     pub link: watch::Sender<Link>,
     /// Whether this instance leads. While it leads, only losing or winning wakes the receivers: borrow it right before use.
     pub standing: watch::Sender<Standing>,
-    /// The live session, for whoever wants to look at other parts of the tree.
+    /// The live session, for whoever wants to look at other parts of the tree. Borrow it for each look: a clone that is kept
+    /// keeps its session.
     pub cluster: watch::Sender<Option<Cluster>>,
 }

@@ -87,7 +87,8 @@ impl Cluster {
     }
 
     /// The same through a session that others use too.
-    pub(super) fn within(session: Session) -> Self {
+    pub(super) fn within(mut session: Session) -> Self {
+        session.limit = session.limit.min(LIMIT);
         Self { session }
     }
 

@@ -193,10 +193,12 @@ fn ended(state: zk::SessionState) -> End {
     }
 }
 
-/// The client may not have noticed yet. What it says within its grace decides; an answer that never came ends the session.
+/// What an error that is a loss means for the session.
 fn doubt(error: &Error) -> End {
     match error {
+        // A watch may hear of it a moment before everybody else does.
+        Error::Lost => End::Disconnected(line(error)),
         Error::Unanswered { .. } => End::Over(line(error)),
-        error => End::Doubted(line(error)),
+        _ => End::Doubted(line(error)),
     }
 }

@@ -47,22 +47,23 @@ pub(super) async fn keep(
     let every = session.timeout() / 3;
     loop {
         let wanted = record.borrow_and_update().as_ref().and_then(text);
+        let anything = wanted.is_some();
         published = write(session, &path, wanted, published).await?;
+        let taken = anything && published.is_none();
         ours.send_if_modified(|ours| std::mem::replace(ours, published.is_some()) != published.is_some());
         link.seen();
         link.works(Concern::Record);
-        if published.is_some() {
-            link.free();
-        }
-        let written = Instant::now();
-        if record.borrow().is_some() && published.is_none() {
+        if taken {
             wait_for_holder(session, &path, link).await?;
             continue;
         }
-        if timeout(every, record.changed()).await.is_ok() {
-            sleep_until(written + PACE).await;
-        } else {
-            published = verify(session, &path, published).await?;
+        link.free();
+        let written = Instant::now();
+        match timeout(every, record.changed()).await {
+            Ok(Ok(())) => sleep_until(written + PACE).await,
+            // Nobody will change it any more.
+            Ok(Err(_)) => std::future::pending().await,
+            Err(_) => published = verify(session, &path, published).await?,
         }
     }
 }
@@ -110,16 +111,35 @@ async fn claim(session: &Session, path: &str, wanted: Vec<u8>) -> Result<Option<
         }
         let Some((text, stat)) = session.get(path).await? else { continue };
         if stat.ephemeral_owner == session.client.session_id().0 {
+            // The same session, after a reconnect. (The client sends a request when it is made, not when it is awaited.)
+            if text == wanted {
+                return Ok(Some(Published { text, version: stat.version }));
+            }
             let request = session.client.set_data(path, &wanted, Some(stat.version));
-            // The same session, after a reconnect.
-            let version = if text == wanted { stat.version } else { session.ask("write", path, request).await?.version };
+            let version = session.ask("write", path, request).await?.version;
             return Ok(Some(Published { text: wanted, version }));
         }
         if !session.earlier.iter().any(|earlier| earlier.0 == stat.ephemeral_owner) {
             return Ok(None);
         }
-        // Left by a session of this very process, which nobody uses any more.
-        session.delete(path, Some(stat.version)).await?;
+        if replace(session, path, &wanted, stat.version).await? {
+            return Ok(Some(Published { text: wanted, version: 0 }));
+        }
+    }
+}
+
+/// Puts ours in the place of the one that an earlier session of this very process left, so that at no moment there is none.
+/// Says whether the old one was still there.
+async fn replace(session: &Session, path: &str, wanted: &[u8], version: i32) -> Result<bool, Error> {
+    let options = zk::CreateMode::Ephemeral.with_acls(zk::Acls::new(&session.acls.nodes));
+    let refused = |source| Error::Request { verb: "replace", path: path.to_owned(), source };
+    let mut multi = session.client.new_multi_writer();
+    multi.add_delete(path, Some(version)).map_err(refused)?;
+    multi.add_create(path, wanted, &options).map_err(refused)?;
+    let answer = async { multi.commit().await.map_err(zk::Error::from) };
+    match session.ask("replace", path, answer).await {
+        Err(error) if error.is_conflict() => Ok(false),
+        answer => answer.map(|_| true),
     }
 }
 

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its support too")]
 
-mod support;
 mod agent;
 mod superset;
+mod support;
 mod zookeeper;

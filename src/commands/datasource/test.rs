@@ -32,21 +32,22 @@ enum Outcome {
 /// One part of the test.
 #[derive(Serialize)]
 struct Part {
-    part: &'static str,
+    #[serde(rename = "part")]
+    name: &'static str,
     outcome: Outcome,
     message: String,
 }
 
 impl Part {
-    fn of(part: &'static str, result: Result<String, String>) -> Self {
+    fn of(name: &'static str, result: Result<String, String>) -> Self {
         match result {
-            Ok(message) => Self { part, outcome: Outcome::Ok, message },
-            Err(message) => Self { part, outcome: Outcome::Failed, message },
+            Ok(message) => Self { name, outcome: Outcome::Ok, message },
+            Err(message) => Self { name, outcome: Outcome::Failed, message },
         }
     }
 
-    fn skipped(part: &'static str, message: impl Into<String>) -> Self {
-        Self { part, outcome: Outcome::Skipped, message: message.into() }
+    fn skipped(name: &'static str, message: impl Into<String>) -> Self {
+        Self { name, outcome: Outcome::Skipped, message: message.into() }
     }
 }
 
@@ -71,7 +72,7 @@ fn row(part: &Part) -> [String; 3] {
         Outcome::Failed => "failed",
         Outcome::Skipped => "skipped",
     };
-    [part.part.to_owned(), outcome.to_owned(), part.message.clone()]
+    [part.name.to_owned(), outcome.to_owned(), part.message.clone()]
 }
 
 async fn parts(settings: &Settings, key: &DigestKey, datasource: &Datasource) -> anyhow::Result<Vec<Part>> {

@@ -101,9 +101,8 @@ async fn law_7_a_leader_frozen_amid_its_pushes_writes_nothing_when_it_wakes() {
     assert_eq!(begun + finished, ALL, "each was pushed once");
 
     frozen.thaw();
-    let status = frozen.status_where("a follower again", |status| {
-        leader(status) == "b" && status["instances"].as_array().unwrap().len() == 2
-    });
+    let status = frozen
+        .status_where("a follower again", |status| leader(status) == "b" && status["instances"].as_array().unwrap().len() == 2);
     assert_eq!(status.await["instance"]["role"], "follower");
     scene.tree.fragment("50-site", "APP_NAME: y\n").await;
     frozen.has_line("APP_NAME = \"y\"").await;

@@ -38,7 +38,8 @@ async fn law_1_while_zookeeper_is_away_nothing_happens_and_a_change_afterwards_a
     assert_eq!(status["problems"], json!([]));
     agent.leads().await;
     let writes = async || scene.proxy.writes().split_off(before.1.len());
-    let repaired = crate::support::eventually("the drift is repaired", async || Some(writes().await).filter(|new| !new.is_empty()));
+    let repaired =
+        crate::support::eventually("the drift is repaired", async || Some(writes().await).filter(|new| !new.is_empty()));
     assert!(repaired.await[0].starts_with(&format!("PUT /api/v1/database/{id}")));
     agent.stop().await;
 }

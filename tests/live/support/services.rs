@@ -21,7 +21,8 @@ pub struct Service {
     guard: Child,
     pub port: u16,
     log: PathBuf,
-    _folder: Option<TempDir>,
+    /// Kept for as long as the service runs.
+    folder: Option<TempDir>,
 }
 
 impl Service {
@@ -38,7 +39,7 @@ impl Service {
             .stderr(out)
             .spawn()
             .unwrap();
-        Self { guard, port, log, _folder: None }
+        Self { guard, port, log, folder: None }
     }
 
     async fn ready(self, what: &str, probe: impl AsyncFn(u16) -> bool) -> Self {
@@ -235,7 +236,7 @@ async fn database(script: &str) -> Service {
     // PostgreSQL, started by root, runs as somebody else who must get in.
     Command::new("chmod").arg("755").arg(folder.path()).status().unwrap();
     let mut started = Service::start(script, port, folder.path(), &["run", "--port", &port_text, "--dir", &home], &[]);
-    started._folder = Some(folder);
+    started.folder = Some(folder);
     started.ready(script, async |port| tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await
 }
 
@@ -245,7 +246,9 @@ pub fn create_role(port: u16, name: &str) {
         connection = psycopg2.connect(host='127.0.0.1', port=sys.argv[1], user='postgres', dbname='superset')\n\
         connection.autocommit = True\n\
         connection.cursor().execute(sql.SQL('CREATE ROLE {} LOGIN').format(sql.Identifier(sys.argv[2])))";
-    let made = Command::new(service("superset")).args(["python", "--version", &version(), "-c", script, &port.to_string(), name]).output();
+    let made = Command::new(service("superset"))
+        .args(["python", "--version", &version(), "-c", script, &port.to_string(), name])
+        .output();
     let made = made.unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }

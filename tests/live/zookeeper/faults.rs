@@ -54,12 +54,14 @@ async fn a_cut_connection_keeps_the_session_and_its_watches_are_armed_again() {
     let mut agent = Agent::start(&proxy.connect(), "a");
     is_whole(&mut agent, &client, "before").await;
     let session = agent.link.borrow().session.clone();
+    let record = client.check_stat("/superset/instances/a").await.unwrap();
     for round in 1..=5 {
         proxy.cut();
         agent.link_where("armed again", |link| link.connected && link.rearms >= round).await;
         is_whole(&mut agent, &client, &format!("round {round}")).await;
     }
     assert_eq!(agent.link.borrow().session, session, "a blip must not cost the session");
+    assert_eq!(client.check_stat("/superset/instances/a").await.unwrap(), record, "law 10: what is there is not written again");
 }
 
 #[tokio::test]
