@@ -5,6 +5,7 @@
 
 mod cli;
 mod literals;
+mod papers;
 mod pushes;
 mod rendered;
 mod settings;
