@@ -141,7 +141,7 @@ def arrived(agent, superset, before):
     def revision():
         report = status(agent)
         own, states = report["instance"], [one["state"] for one in report["datasources"]]
-        note(f"the agent is {own['state']}, Superset {'answers' if own['superset']['healthy'] else 'does not answer'}")
+        note(f"agent {own['state']}, Superset {'up' if own['superset']['healthy'] else 'not up yet'}")
         revision = own["applied"]["revision"]
         in_sync = own["state"] == "in_sync" and own["desired"] == own["applied"] and revision != before
         settled = in_sync and states and "pending" not in states
