@@ -2,6 +2,7 @@
 //!
 //! Reading goes on after a problem, so that a person mends all of them at once.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::model::problem::Problem;
@@ -35,10 +36,24 @@ impl fmt::Display for Field<'_> {
         };
         match self {
             Self::Root => Ok(()),
-            Self::Key(parent, key) => dot(f, parent).and_then(|()| write!(f, "{key}")),
+            Self::Key(parent, key) => dot(f, parent).and_then(|()| f.write_str(&shown_key(key))),
             Self::Name(parent, name) => dot(f, parent).and_then(|()| f.write_str(name)),
             Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
         }
+    }
+}
+
+/// A key as a problem may show it. One with a blank in it is often no key at all: where the colon is missing in `{password:
+/// secret}`, both are one key (law 9).
+#[must_use]
+pub fn shown_key(key: &Key) -> Cow<'_, str> {
+    const LONGEST: usize = 80;
+    match key {
+        Key::Str(text) if text.len() > LONGEST || text.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            Cow::Borrowed("…")
+        }
+        Key::Str(text) => Cow::Borrowed(text),
+        other => Cow::Owned(other.to_string()),
     }
 }
 
@@ -122,5 +137,13 @@ mod tests {
         let item = Field::Item(&list, 2);
         assert_eq!(Field::Key(&item, &one).to_string(), "CELERY_CONFIG.imports[2].1");
         assert_eq!(Field::Root.text(), None);
+    }
+
+    #[test]
+    fn law_9_what_is_hardly_a_key_is_not_shown() {
+        for key in ["password canary", "canary\n", &"canary".repeat(20)] {
+            let key = Key::from(key);
+            assert_eq!(Field::Key(&Field::Root, &key).to_string(), "…");
+        }
     }
 }
