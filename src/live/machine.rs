@@ -24,13 +24,15 @@ use crate::model::snapshot::Origin;
 use crate::plan::files::{FileSeen, FileStep, FileWanted};
 use crate::render::renderer::{Source, Sources, Target};
 use crate::settings::Render;
-use crate::superset::reload::Way;
+use crate::superset::reload::{ReloadError, Way};
 use crate::world::{Fault, FaultKind, Host};
 
 /// How long a reload command may take.
 const RELOAD_LIMIT: Duration = Duration::from_secs(120);
 /// How long to wait for the next change before what was applied is written down.
 const QUIET: Duration = Duration::from_millis(100);
+/// The file in the state directory that has what a reload command said before it failed.
+const LAST_WORDS: &str = "reload.log";
 /// How large a base or a template may be.
 const LARGEST_SOURCE: u64 = 4 << 20;
 
@@ -78,7 +80,13 @@ impl Host for Machine {
                 self.keep_what_was_there(&installed);
                 Ok(())
             }
-            FileStep::Reload => self.way.reload(RELOAD_LIMIT).await.map_err(|error| fault(&error, None)),
+            FileStep::Reload => match self.way.reload(RELOAD_LIMIT).await {
+                Ok(()) => Ok(()),
+                Err(error) => {
+                    let place = self.keep_last_words(&error).await;
+                    Err(fault(&error, place))
+                }
+            },
         }
     }
 
@@ -128,6 +136,18 @@ pub fn sources(render: &Render) -> Result<Sources, Vec<Problem>> {
         .filter_map(|template| Some((read(&template.source)?, Target { path: template.path.clone(), mode: template.mode })));
     let sources = Sources { base, templates: templates.collect() };
     if problems.is_empty() { Ok(sources) } else { Err(problems) }
+}
+
+impl Machine {
+    /// Writes down what a reload command said before it failed, where only the agent's own user can read it, and says where: it
+    /// may hold secrets, so it goes into no log and no status (law 9).
+    async fn keep_last_words(&self, error: &ReloadError) -> Option<String> {
+        let words = error.last_words()?;
+        let path = self.state.path().join(LAST_WORDS);
+        let file = Wanted { path: path.clone(), bytes: words.expose().as_bytes().to_vec(), mode: 0o600 };
+        stage::install(vec![file]).await.ok()?;
+        Some(format!("what it said last is in {}", path.display()))
+    }
 }
 
 fn fault(error: &(dyn std::error::Error + 'static), hint: Option<String>) -> Fault {

@@ -1,6 +1,7 @@
 //! The agent as people run it, as a process, between a real ZooKeeper and a real Superset.
 
 mod articles;
+mod canaries;
 mod main_job;
 mod sessions;
 mod zookeeper_away;
