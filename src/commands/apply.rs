@@ -35,7 +35,7 @@ pub(super) fn run(shared: &Shared, dir: &Path, dry_run: bool) -> anyhow::Result<
     let settings = given::settings(shared)?;
     tree::block_on(async {
         let cluster = tree::cluster(&settings).await?;
-        let seen = tree::within(&settings, Seen::of(&cluster)).await?;
+        let seen = Seen::of(&cluster).await?;
         let wanted = read(&settings, dir).await?;
         let resolution = validate(&settings, &seen, &wanted)?;
         let paths = cluster.paths();

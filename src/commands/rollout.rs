@@ -26,17 +26,13 @@ pub(super) fn run(shared: &Shared, command: &RolloutCommand) -> anyhow::Result<E
 }
 
 async fn confirm(settings: &Settings, force: bool) -> anyhow::Result<ExitCode> {
-    let (place, seen, instances) = tree::within(settings, async {
-        let place = Place::open(settings).await?;
-        let seen = place.seen(settings).await?.comparable()?;
-        let instances = match &place {
-            Place::Zookeeper(cluster) => cluster.instances().await.map_err(|error| tree::failed(&error))?.records,
-            Place::Directory(_) if force => Vec::new(),
-            Place::Directory(_) => status::of_agent(settings).await?.instances,
-        };
-        Ok((place, seen, instances))
-    })
-    .await?;
+    let place = Place::open(settings).await?;
+    let seen = place.seen(settings).await?.comparable()?;
+    let instances = match &place {
+        Place::Zookeeper(cluster) => cluster.instances().await.map_err(|error| tree::failed(&error))?.records,
+        Place::Directory(_) if force => Vec::new(),
+        Place::Directory(_) => status::of_agent(settings).await?.instances,
+    };
     write(settings, &place, &seen, &instances, force).await?;
     place.close().await;
     Ok(ExitCode::SUCCESS)

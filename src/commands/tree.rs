@@ -1,5 +1,7 @@
-//! The tree as a command sees it: read once, from ZooKeeper within five seconds or from the folder.
+//! The tree as a command sees it: read once, from ZooKeeper or from the folder.
 //!
+//! ZooKeeper has five seconds to connect, and as long for each answer: one that is away is told in that time, and a large tree
+//! still has the time it takes.
 //! Resolves no secret but ZooKeeper's own password. Most commands only look, and whoever may look need not be given the
 //! cluster's key: a passing one serves, whose digests nobody knows. Those that compare digests ask for
 //! [`Seen::comparable`].
@@ -9,7 +11,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use crate::desired::lens::Lens;
 use crate::desired::resolver::{Resolution, Resolver};
@@ -59,30 +60,17 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 
 /// Reads the tree and closes what was opened for it.
 pub(super) async fn read(settings: &Settings) -> anyhow::Result<Seen> {
-    let (seen, place) = within(settings, async {
-        let place = Place::open(settings).await?;
-        Ok((place.seen(settings).await?, place))
-    })
-    .await?;
+    let place = Place::open(settings).await?;
+    let seen = place.seen(settings).await?;
     place.close().await;
     Ok(seen)
 }
 
-/// `work` on ZooKeeper, within the time that a command has for it.
-pub(super) async fn within<T>(settings: &Settings, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    match (&settings.source, timeout(LIMIT, Box::pin(work)).await) {
-        (_, Ok(done)) => done,
-        (Source::Zookeeper(zookeeper), Err(_)) => {
-            let error = Error::ConnectTimeout { hosts: zookeeper.connect.clone(), limit: LIMIT };
-            Err(failed(&error))
-        }
-        (Source::Directory { path }, Err(_)) => anyhow::bail!("failed to read {} within {LIMIT:?}", path.display()),
-    }
-}
-
 /// What ZooKeeper refused, with what to do about it.
 pub(super) fn failed(error: &Error) -> anyhow::Error {
-    advised(error, error.hint().map(ToOwned::to_owned))
+    const SILENT: &str = "the server took the connection and then kept silent: is it overloaded, or without a quorum?";
+    let hint = error.hint().or_else(|| error.is_loss().then_some(SILENT));
+    advised(error, hint.map(ToOwned::to_owned))
 }
 
 /// A session for a command that writes; a folder is for people to edit.

@@ -341,7 +341,7 @@ mod tests {
                 ": Superset documents no engine of this name, but one of nearly that name (did you mean `postgresql`?)",
             ),
             ("a: 1\na: hunter2", ":2: the key `a` is there twice"),
-            ("{engine: mysql, password hunter2}", ":1: …: a datasource has no such field (did you mean `password`?)"),
+            ("{engine: mysql, password hunter2}", ":1: ***: a datasource has no such field (did you mean `password`?)"),
         ] {
             let found = problems(text);
             assert!(found.iter().any(|problem| problem.starts_with(expected)), "{text}: {expected} not in {found:#?}");

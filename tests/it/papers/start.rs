@@ -26,8 +26,9 @@ fn the_start_by_hand_with_a_folder_renders_the_file_follows_an_edit_and_stops_wh
     wait_for("the file", || agent.rendered().contains("ROW_LIMIT = 5000"));
     fs::write(tree.join("config.yaml"), example("config.yaml").replace("5000", "6000")).unwrap();
     wait_for("the edit", || agent.rendered().contains("ROW_LIMIT = 6000"));
-    // Its gunicorn is not there: it says so, and stays alive.
-    wait_for("the failed reload", || agent.get("/status").contains("pid file"));
+    // No gunicorn is there to be told: it loads the file when it starts, so that the agent is ready for it.
+    wait_for("readiness", || agent.get("/readyz").ends_with("ok\n"));
+    wait_for("the whole revision", || agent.get("/status").contains(r#""state":"in_sync""#));
     assert!(agent.get("/livez").ends_with("ok\n"));
     assert_eq!(agent.stop(), Some(0));
 }

@@ -257,7 +257,9 @@ async fn law_9_no_canary_sings_while_everything_that_can_fail_fails() {
     }
     assert_eq!(fs::metadata(&rendered).unwrap().permissions().mode() & 0o777, 0o640);
     let state = cage.agent.path("state");
-    fs::read_dir(&state).unwrap().for_each(|entry| assert_private(&entry.unwrap().path()));
+    for entry in fs::read_dir(&state).unwrap() {
+        assert_private(&entry.unwrap().path());
+    }
     let last_words = fs::read_to_string(state.join("reload.log")).unwrap();
     assert!(last_words.contains(&canary("file")) && last_words.contains(&canary("superset")), "{last_words}");
     let shown = Said(Vec::new()).with("the file", text.as_bytes());
