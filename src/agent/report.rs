@@ -20,7 +20,7 @@ use crate::reconcile::connections::Statuses;
 use crate::reconcile::resolve::Resolved;
 use crate::reconcile::sleep_to;
 use crate::zookeeper::cluster::Cluster;
-use crate::zookeeper::link::Link;
+use crate::zookeeper::link::{Link, Taken};
 
 /// How long looking at the cluster may take before only this instance's own view is shown.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
@@ -227,8 +227,18 @@ impl SourceSeen {
     /// What is wrong with the source, one line.
     fn error(&self) -> Option<String> {
         match self {
-            Self::Zookeeper { link, .. } => link.borrow().errors.values().next().cloned(),
+            Self::Zookeeper { link, .. } => {
+                let link = link.borrow();
+                link.errors.values().next().cloned().or_else(|| link.taken.as_ref().map(taken))
+            }
             Self::Directory { status } => status.borrow().error.clone(),
         }
     }
+}
+
+/// Somebody else has our id: after a kill it is our own ghost, which goes with its session.
+fn taken(taken: &Taken) -> String {
+    let host = taken.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
+    let pid = taken.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+    format!("the instance id is taken by session {}{host}{pid}", taken.owner)
 }
