@@ -6,6 +6,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -20,7 +21,7 @@ use crate::model::snapshot::{Content, Node, Origin};
 use crate::model::value::Value;
 
 /// One setting's value, shared between configs until it changes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setting(Arc<Value>);
 
 impl Setting {
@@ -28,6 +29,13 @@ impl Setting {
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.0
+    }
+}
+
+/// Of what kind it is: the value may be a secret (law 9).
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.kind())
     }
 }
 
@@ -66,7 +74,6 @@ impl<N: Into<Arc<str>>> FromIterator<(N, Value)> for Config {
 }
 
 /// What one node came to.
-#[derive(Debug)]
 struct Kept {
     origin: Origin,
     fragment: Arc<Fragment>,
@@ -76,7 +83,7 @@ struct Kept {
 }
 
 /// All fragments, and what they merge into.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Fragments {
     nodes: BTreeMap<NodeName, Kept>,
     speakers: BTreeMap<Arc<str>, Vec<(NodeName, Arc<Fragment>)>>,
@@ -86,6 +93,13 @@ pub struct Fragments {
     errors: usize,
     filled: usize,
     touched: BTreeSet<Arc<str>>,
+}
+
+/// How many there are and what is wrong with them, and nothing of what they say (law 9).
+impl fmt::Debug for Fragments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fragments").field("nodes", &self.nodes.len()).field("problems", &self.problems).finish_non_exhaustive()
+    }
 }
 
 impl Fragments {

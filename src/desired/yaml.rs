@@ -269,7 +269,10 @@ fn settle_entries(
             notes.error(
                 line,
                 field,
-                format!("the key `{key}` is there twice in one mapping: to Python, true is 1 and false is 0"),
+                format!(
+                    "the key `{}` is there twice in one mapping: to Python, true is 1 and false is 0",
+                    shown(&key.to_string())
+                ),
             );
             whole = false;
         }

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::line;
+use super::superset::Superset;
 use crate::desired::guard::Inventory;
 use crate::files::stage::{self, Installed, Wanted};
 use crate::files::state::{Applied, FileCopy, LastGood, StateDir};
@@ -42,6 +43,8 @@ pub struct Machine {
     pub render: Render,
     /// How Superset is told.
     pub way: Way,
+    /// Asked whether it runs, where nobody can be told.
+    pub superset: Arc<Superset>,
     /// Where things are remembered.
     pub state: Arc<StateDir>,
     /// What is to be remembered.
@@ -82,6 +85,12 @@ impl Host for Machine {
             }
             FileStep::Reload => match self.way.reload(RELOAD_LIMIT).await {
                 Ok(()) => Ok(()),
+                // A process that is not there yet loads what is installed when it starts; one that answers and cannot be found
+                // is a mistake in the settings.
+                Err(error) if error.finds_nobody() && self.superset.client.health().await.is_err() => {
+                    info!("superset does not run; it loads the new files when it starts");
+                    Ok(())
+                }
                 Err(error) => {
                     let place = self.keep_last_words(&error).await;
                     Err(fault(&error, place))

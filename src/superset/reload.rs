@@ -97,6 +97,18 @@ impl ReloadError {
     }
 }
 
+impl ReloadError {
+    /// Whether there is no process to be told: gunicorn writes its pid file before a worker loads the config.
+    #[must_use]
+    pub fn finds_nobody(&self) -> bool {
+        match self {
+            Self::Gunicorn(GunicornError::PidFile { source, .. }) => source.kind() == io::ErrorKind::NotFound,
+            Self::Gunicorn(GunicornError::Stale { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
 impl Way {
     /// The way that the settings ask for; `auto` takes whatever is named, a pid file first.
     pub fn from_settings(settings: &Reload) -> Result<Self, ReloadError> {

@@ -4,9 +4,9 @@
     look.py sample FILE                              make a DuckDB file with sample orders
     look.py built CARGO                              build the program with this cargo, print its path
     look.py zookeeper PORT                           wait until ZooKeeper serves
-    look.py rendered AGENT FILE                      wait until the agent answers and FILE is there
-    look.py reloaded AGENT SUPERSET [BEFORE]         wait until Superset runs what the agent applied, print the revision;
-                                                     with BEFORE: another one than that, and no datasource is pending
+    look.py appears FILE ANSWER                      wait until FILE is there, print ANSWER
+    look.py arrived AGENT SUPERSET BEFORE            wait until Superset runs what the agent applied, another revision than
+                                                     BEFORE, and no datasource is pending; print the revision
     look.py told COMMAND...                          run COMMAND of Setkeeper, print the last thing it said
     look.py change SUPERSET FILE NAME COMMAND...     run COMMAND, wait until Superset's name is NAME, tell how it got there
 
@@ -118,10 +118,9 @@ def zookeeper(port):
     print(f"127.0.0.1:{port}")
 
 
-def rendered(agent, file):
-    wait_for("the agent answers", lambda: get(f"{agent}/livez"))
-    wait_for("the agent renders", lambda: pathlib.Path(file).exists())
-    print(agent)
+def appears(file, answer):
+    wait_for(f"{file} is there", lambda: pathlib.Path(file).exists())
+    print(answer)
 
 
 def status(agent):
@@ -138,14 +137,14 @@ def app_name(superset):
     return title and title[1].strip()
 
 
-def reloaded(agent, superset, before=None):
+def arrived(agent, superset, before):
     def revision():
         report = status(agent)
         own, states = report["instance"], [one["state"] for one in report["datasources"]]
-        note(f"the agent is {own['state']}, Superset {'answers' if own['superset']['healthy'] else 'does not answer'}")
+        note(f"agent {own['state']}, Superset {'up' if own['superset']['healthy'] else 'not up yet'}")
         revision = own["applied"]["revision"]
-        arrived = before is None or (revision != before and states and "pending" not in states)
-        settled = arrived and own["state"] == "in_sync" and own["desired"] == own["applied"] and own["superset"]["healthy"]
+        in_sync = own["state"] == "in_sync" and own["desired"] == own["applied"] and revision != before
+        settled = in_sync and states and "pending" not in states
         # Right after a reload an old worker may still answer.
         return settled and all(loaded(superset) == revision for _ in range(3)) and revision
 
@@ -164,8 +163,7 @@ def change(superset, file, name, *command):
     old = wait_for("Superset has a name", lambda: (loaded(superset), app_name(superset)))
     began = time.time()
     subprocess.run(command, check=True, stdout=sys.stderr)
-    arrived = lambda: loaded(superset) != old[0] and app_name(superset) == name
-    wait_for(f"Superset's name is {name}", arrived)
+    wait_for(f"Superset's name is {name}", lambda: loaded(superset) != old[0] and app_name(superset) == name)
     took, written = time.time() - began, pathlib.Path(file).stat().st_mtime - began
     print(f"{HEADER:24} {old[0]} -> {loaded(superset)}")
     print(f"{'title of the login page':24} {old[1]} -> {name}")
@@ -173,7 +171,7 @@ def change(superset, file, name, *command):
 
 
 if __name__ == "__main__":
-    verbs = {verb.__name__: verb for verb in (ports, sample, built, zookeeper, rendered, reloaded, told, change)}
+    verbs = {verb.__name__: verb for verb in (ports, sample, built, zookeeper, appears, arrived, told, change)}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])

@@ -13,10 +13,10 @@ use serde_json::{Value as Json, json};
 use zookeeper_client as zk;
 
 use super::Scene;
+use crate::support::agent::client;
 use crate::support::program::{Agent, of};
 use crate::support::services::mariadb;
 use crate::support::tree::Tree;
-use crate::support::agent::client;
 use crate::support::{eventually, free_port};
 
 const CANARY: &str = "kanarie";
@@ -179,7 +179,8 @@ impl Cage {
         // DuckDB repeats a wrong option's value in its error.
         let echo = json!({"engine_params": {"connect_args": {"config": {"access_mode": {"$secret": plain("echo")}}}}});
         put("canary-echo", json!({"sqlalchemy_uri": "duckdb:///:memory:", "extra": echo})).await;
-        let credentials = json!({"credentials_info": {"private_key": canary("encrypted"), "client": {"$secret": canary("client")}}});
+        let credentials =
+            json!({"credentials_info": {"private_key": canary("encrypted"), "client": {"$secret": canary("client")}}});
         let extra = json!({"sqlalchemy_uri": "duckdb:///:memory:", "masked_encrypted_extra": credentials});
         put("canary-extra", extra).await;
         let extra = json!({"note_password": canary("extra")});
@@ -256,7 +257,9 @@ async fn law_9_no_canary_sings_while_everything_that_can_fail_fails() {
     }
     assert_eq!(fs::metadata(&rendered).unwrap().permissions().mode() & 0o777, 0o640);
     let state = cage.agent.path("state");
-    fs::read_dir(&state).unwrap().for_each(|entry| assert_private(&entry.unwrap().path()));
+    for entry in fs::read_dir(&state).unwrap() {
+        assert_private(&entry.unwrap().path());
+    }
     let last_words = fs::read_to_string(state.join("reload.log")).unwrap();
     assert!(last_words.contains(&canary("file")) && last_words.contains(&canary("superset")), "{last_words}");
     let shown = Said(Vec::new()).with("the file", text.as_bytes());

@@ -108,6 +108,20 @@ async fn law_7_a_write_whose_answer_is_cut_off_is_observed_and_not_repeated() {
 }
 
 #[tokio::test]
+async fn law_7_two_that_create_the_same_at_once_make_one_and_the_other_is_told() {
+    let client = client(&services::shared().await.url);
+    let wanted = datasource("fault-twice", "duckdb:///:memory:", &json!({}));
+    let request = request_for(&wanted);
+    let (one, other) = tokio::join!(client.create(&request), client.create(&request));
+    let (made, told_off) = match (one, other) {
+        (Ok(id), Err(error)) | (Err(error), Ok(id)) => (id, error),
+        both => panic!("{both:?}"),
+    };
+    assert!(matches!(told_off, CallError::NameTaken { id } | CallError::UuidTaken { id } if id == made), "{}", told(&told_off));
+    assert_eq!(listed(&client, &wanted).await.unwrap().id, made);
+}
+
+#[tokio::test]
 async fn law_7_no_call_outlasts_its_deadline() {
     let proxy = proxy().await;
     let client = client_with(&proxy.url, "admin", Duration::from_secs(4));

@@ -6,7 +6,7 @@ use serde_json::json;
 use setkeeper::superset::error::{CallError, Retry};
 use setkeeper::superset::preflight::{ProbeError, probe, server};
 
-use super::support::{CANARY, client, create, datasource, listed, request_for, told};
+use super::support::{CANARY, client, client_as, create, datasource, listed, request_for, told};
 use crate::support::http_proxy::silent;
 use crate::support::{free_port, services};
 
@@ -63,7 +63,7 @@ async fn a_driver_that_is_not_installed() {
 #[tokio::test]
 async fn a_test_of_a_connection_tells_the_same_and_creates_nothing() {
     let client = client(&services::shared().await.url);
-    let (mariadb, port) = (services::mariadb().await, crate::support::free_port());
+    let (mariadb, port) = (services::mariadb().await, free_port());
     let test = async |uri: &str| client.test(&request_for(&datasource("tested", uri, &json!({})))).await;
     let mysql = |password: &str| format!("mysql+pymysql://root:{password}@127.0.0.1:{}/sales", mariadb.port);
     test(&mysql("password")).await.unwrap();
@@ -84,6 +84,16 @@ async fn a_superset_that_speaks_another_language() {
     let down = datasource("german", &format!("postgresql://u:{}@127.0.0.1:{port}/d", encoded()), &json!({}));
     let error = client.update(id, &request_for(&down)).await.unwrap_err();
     assert!(matches!(error, CallError::Unreachable(_)), "{}", told(&error));
+}
+
+#[tokio::test]
+async fn a_user_who_may_not() {
+    let superset = services::shared().await;
+    services::create_user(superset, "gamma", "Gamma");
+    let client = client_as(&superset.url, "gamma", "gamma", Duration::from_secs(30));
+    let error = client.create(&request_for(&datasource("forbidden", "duckdb:///:memory:", &json!({})))).await.unwrap_err();
+    assert!(matches!(&error, CallError::Forbidden { username, .. } if username == "gamma"), "{}", told(&error));
+    assert!(error.is_about_superset() && !error.must_observe());
 }
 
 #[tokio::test]

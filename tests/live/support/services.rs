@@ -268,3 +268,12 @@ pub async fn create_dataset(superset: &Superset, database: i64, schema: &str, ta
     let made = tokio::process::Command::new(service("superset")).args(arguments).output().await.unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
+
+/// Makes a user whose password is the name.
+pub fn create_user(superset: &Superset, name: &str, role: &str) {
+    let email = format!("{name}@localhost");
+    let user = ["--role", role, "--username", name, "--password", name, "--email", &email];
+    let names = ["--firstname", name, "--lastname", name];
+    let made = superset.script("cli", &["--", "fab", "create-user"]).args(user).args(names).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
