@@ -114,6 +114,7 @@ fn fault(error: &CallError) -> Fault {
     let kind = match error {
         CallError::Unreachable(_) => FaultKind::Unreachable,
         CallError::NameTaken { .. } | CallError::UuidTaken { .. } => FaultKind::Conflict,
+        CallError::Unanswered { source: None, .. } => FaultKind::Silent,
         error if error.must_observe() => FaultKind::Unknown,
         error if error.is_about_superset() => FaultKind::Superset,
         _ => FaultKind::Refused,

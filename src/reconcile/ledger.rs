@@ -355,7 +355,7 @@ impl Ledger {
     }
 
     fn fail(&mut self, name: &DatasourceName, uuid: Uuid, fault: &Fault, now: Instant) {
-        if matches!(fault.kind, FaultKind::Unknown | FaultKind::Superset | FaultKind::Conflict) {
+        if matches!(fault.kind, FaultKind::Unknown | FaultKind::Silent | FaultKind::Superset | FaultKind::Conflict) {
             // What Superset has now is not known: observe before writing again.
             self.awaiting_list.insert(name.clone(), uuid);
             self.ask_for_list(now);
@@ -363,7 +363,8 @@ impl Ledger {
         if fault.kind == FaultKind::Superset {
             return;
         }
-        let backoff = self.failures.remove(name).unwrap_or_default().after_failure(now);
+        let backoff = self.failures.remove(name).unwrap_or_default();
+        let backoff = if fault.kind == FaultKind::Silent { backoff.after_silence(now) } else { backoff.after_failure(now) };
         self.failures.insert(name.clone(), backoff);
         if let Some(wanted) = self.wanted.get(name) {
             let database_id = self.observed.by_uuid(wanted.uuid).map(|connection| connection.id);

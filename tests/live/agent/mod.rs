@@ -3,7 +3,10 @@
 mod articles;
 mod canaries;
 mod main_job;
+mod silence;
+mod drift;
 mod sessions;
+mod trees;
 mod zookeeper_away;
 
 use std::fs;
