@@ -2,10 +2,10 @@
 
 mod articles;
 mod canaries;
-mod main_job;
-mod silence;
 mod drift;
+mod main_job;
 mod sessions;
+mod silence;
 mod trees;
 mod zookeeper_away;
 
