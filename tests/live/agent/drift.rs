@@ -89,7 +89,8 @@ async fn law_8_what_the_tree_no_longer_has_goes_a_few_at_once_and_not_while_some
 
     scene.tree.delete_all(&["datasources/pruned-1", "datasources/pruned-2"]).await;
     let both = ["pruned-1", "pruned-2"];
-    let status = agent.status_where("one is deleted", |status| both.iter().filter(|name| of(status, name).is_none()).count() == 1);
+    let status =
+        agent.status_where("one is deleted", |status| both.iter().filter(|name| of(status, name).is_none()).count() == 1);
     let status = status.await;
     let left = both.iter().find_map(|name| of(&status, name)).unwrap();
     assert_eq!(left["state"], "orphaned");

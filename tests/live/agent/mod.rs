@@ -2,10 +2,12 @@
 
 mod articles;
 mod canaries;
-mod main_job;
-mod silence;
+mod disk;
 mod drift;
+mod main_job;
+mod secrets;
 mod sessions;
+mod silence;
 mod trees;
 mod zookeeper_away;
 

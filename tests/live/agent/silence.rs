@@ -11,12 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use super::duck;
-use crate::support::{eventually, http};
 use crate::support::http_proxy::Proxy;
 use crate::support::program::{Agent, of};
 use crate::support::server::Server;
 use crate::support::services::superset;
 use crate::support::tree::Tree;
+use crate::support::{eventually, http};
 
 /// What PostgreSQL says to a client that asks for TLS.
 const NO_TLS: &[u8] = b"N";
@@ -163,11 +163,13 @@ async fn law_11_four_servers_that_greet_and_fall_silent_delay_nobody_and_leave_s
     scene.agent.start().await;
     let took = scene.good_are_in_sync().await;
     assert!(took < LONG, "{took:?}");
-    scene.agent.status_where("all four have failed", |status| {
-        let has_failed = |name: &&str| of(status, name).is_some_and(|one| one["error"].is_string());
-        ["bad-1", "bad-2", "bad-3", "bad-4"].iter().all(has_failed)
-    })
-    .await;
+    scene
+        .agent
+        .status_where("all four have failed", |status| {
+            let has_failed = |name: &&str| of(status, name).is_some_and(|one| one["error"].is_string());
+            ["bad-1", "bad-2", "bad-3", "bad-4"].iter().all(has_failed)
+        })
+        .await;
     // PyMySQL waits for ever for the answer to its login: each try costs Superset a thread, of which it has eight.
     let tried = async || (mysql.tries() >= 2 && postgres.tries() >= 4).then_some(());
     eventually("the others are tried again", tried).await;

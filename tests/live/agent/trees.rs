@@ -81,7 +81,8 @@ async fn law_2_a_thousand_bad_znodes_are_all_told_at_once_and_what_is_good_goes_
     scene.tree.fragment("50-twice", "A: 1\nB: 2\nA: 3\n").await;
     let fragment = |number: usize| (format!("60-{number:03}"), "ROW_LIMIT: 1\nrow_limit: 2\n".to_owned());
     scene.tree.put_many("config", (0..BAD).map(fragment)).await;
-    let datasource = |number: usize| (format!("rubbish-{number:03}"), "sqlalchemy_uri: duckdb://\nexpose_in_sqlab: 1\n".to_owned());
+    let datasource =
+        |number: usize| (format!("rubbish-{number:03}"), "sqlalchemy_uri: duckdb://\nexpose_in_sqlab: 1\n".to_owned());
     scene.tree.put_many("datasources", (0..BAD).map(datasource)).await;
     // It comes last, and is pushed all the same.
     scene.tree.datasource("rubbish-last", &duck()).await;
