@@ -79,20 +79,18 @@ async fn law_4_on_a_full_and_on_a_read_only_disk_the_last_good_file_stays_and_th
     let long = |name: &str| format!("APP_NAME: {name}\nNOTE: {}\n", "x".repeat(20_000));
     for (name, why) in [("two", "No space left on device"), ("three", "Read-only file system")] {
         let before = fs::read_to_string(&file).unwrap();
-        if name == "two" {
-            fill(&disk)
-        } else {
-            remount(&agent, "rendered", "ro")
+        match name {
+            "two" => fill(&disk),
+            _ => remount(&agent, "rendered", "ro"),
         }
         scene.tree.fragment("50-site", long(name)).await;
         fails_with(&agent, why).await;
         assert_eq!(fs::read_to_string(&file).unwrap(), before);
         assert_eq!(count(&told), reloads);
         assert!(agent.is_ready().await);
-        if name == "two" {
-            free(&disk)
-        } else {
-            remount(&agent, "rendered", "rw")
+        match name {
+            "two" => free(&disk),
+            _ => remount(&agent, "rendered", "rw"),
         }
         agent.in_sync().await;
         assert!(fs::read_to_string(&file).unwrap().contains(&format!("APP_NAME = \"{name}\"")));

@@ -71,10 +71,8 @@ async fn a_rotated_password_is_pushed_again_and_works_in_superset() {
     let (scene, mariadb) = tokio::join!(Scene::of("rotated"), mariadb());
     let rotate = |password: &str| {
         let user = format!("'rotated'@'127.0.0.1' IDENTIFIED BY '{password}'");
-        mariadb_statements(
-            mariadb.port,
-            &[&format!("CREATE OR REPLACE USER {user}"), "GRANT SELECT ON sales.* TO 'rotated'@'127.0.0.1'"],
-        )
+        let create = format!("CREATE OR REPLACE USER {user}");
+        mariadb_statements(mariadb.port, &[&create, "GRANT SELECT ON sales.* TO 'rotated'@'127.0.0.1'"]);
     };
     rotate("first p@ss:/+100%");
     let agent = scene.agent("a");
