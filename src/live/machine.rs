@@ -191,7 +191,10 @@ pub async fn restore_missing(last_good: &LastGood) -> Result<Vec<PathBuf>, Fault
     Ok(paths)
 }
 
-/// Writes down what is to be remembered, once it has stood still for a moment.
+/// How long until what could not be written down is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Writes down what is to be remembered, once it has stood still for a moment, and again until that succeeds.
 pub struct Keeper {
     /// Where.
     pub state: Arc<StateDir>,
@@ -204,16 +207,19 @@ pub struct Keeper {
 impl Keeper {
     /// Runs until cancelled, and writes what is left then.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let mut goes_on = true;
+        let (mut goes_on, mut is_saved) = (true, true);
         while goes_on {
-            goes_on = self.changed(&cancel).await;
+            goes_on = tokio::select! {
+                goes_on = self.changed(&cancel) => goes_on,
+                () = tokio::time::sleep(AGAIN), if !is_saved => true,
+            };
             while goes_on {
                 tokio::select! {
                     more = self.changed(&cancel) => goes_on = more,
                     () = tokio::time::sleep(QUIET) => break,
                 }
             }
-            self.save().await;
+            is_saved = self.save(is_saved).await;
         }
     }
 
@@ -226,18 +232,25 @@ impl Keeper {
         }
     }
 
-    async fn save(&mut self) {
+    /// Whether it was written down; why not is told once.
+    async fn save(&mut self, tell: bool) -> bool {
         let (state, mut memory) = (Arc::clone(&self.state), self.memory.borrow_and_update().clone());
         let accepted = self.accepted.borrow_and_update().clone();
         let saved = off_thread(move || {
             memory.inventory = accepted.and_then(|accepted| serde_json::to_value(accepted).ok()).unwrap_or_default();
             state.save(&memory)
         });
-        if let Err(error) = saved.await {
-            error!(
-                error = line(&error),
-                "failed to remember the last good revision; a restart without zookeeper would not find it"
-            );
+        match saved.await {
+            Ok(_) => true,
+            Err(error) => {
+                if tell {
+                    error!(
+                        error = line(&error),
+                        "failed to remember the last good revision; a restart without zookeeper would not find it"
+                    );
+                }
+                false
+            }
         }
     }
 }

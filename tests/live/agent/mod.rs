@@ -2,8 +2,10 @@
 
 mod articles;
 mod canaries;
+mod disk;
 mod drift;
 mod main_job;
+mod secrets;
 mod sessions;
 mod silence;
 mod trees;

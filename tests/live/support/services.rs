@@ -240,6 +240,16 @@ async fn database(script: &str) -> Service {
     started.ready(script, async |port| tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await
 }
 
+/// Carries out statements in MariaDB as its root, by Superset's own driver.
+pub fn mariadb_statements(port: u16, statements: &[&str]) {
+    let script = "import sys, pymysql\n\
+        connection = pymysql.connect(host='127.0.0.1', port=int(sys.argv[1]), user='root', password='password')\n\
+        for statement in sys.argv[2:]: connection.cursor().execute(statement)";
+    let words = ["python", "--version", &version(), "-c", script, &port.to_string()];
+    let made = Command::new(service("superset")).args(words).args(statements).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
 /// Makes a role in PostgreSQL, by Superset's own driver.
 pub fn create_role(port: u16, name: &str) {
     let script = "import sys, psycopg2\nfrom psycopg2 import sql\n\
