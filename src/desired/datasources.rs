@@ -32,12 +32,44 @@ struct Kept {
     digest: DigestSum,
 }
 
+/// Which nodes hold which name. That is one node a name but for clashes, so they are kept in pairs: a set for each name takes
+/// ten times the room.
+#[derive(Debug)]
+struct Holders<K>(BTreeSet<(K, NodeName)>);
+
+impl<K> Default for Holders<K> {
+    fn default() -> Self {
+        Self(BTreeSet::new())
+    }
+}
+
+impl<K: Ord + Clone> Holders<K> {
+    fn of<'a>(&'a self, name: &'a K) -> impl Iterator<Item = &'a NodeName> {
+        let from = self.0.range((name.clone(), None)..);
+        from.take_while(move |(other, _)| other == name).map(|(_, node_name)| node_name)
+    }
+
+    /// Adds a node; whoever holds the name is to be judged again.
+    fn take(&mut self, name: &K, node_name: &NodeName, touched: &mut BTreeSet<NodeName>) {
+        self.0.insert((name.clone(), node_name.clone()));
+        touched.extend(self.of(name).cloned());
+    }
+
+    /// Takes a node out; whoever still holds the name is to be judged again.
+    fn release(&mut self, name: K, node_name: &NodeName, touched: &mut BTreeSet<NodeName>) {
+        let pair = (name, node_name.clone());
+        if self.0.remove(&pair) {
+            touched.extend(self.of(&pair.0).cloned());
+        }
+    }
+}
+
 /// All datasources.
 #[derive(Debug, Default)]
 pub struct Datasources {
     nodes: BTreeMap<NodeName, Kept>,
-    claims: BTreeMap<String, BTreeSet<NodeName>>,
-    named: BTreeMap<DatasourceName, BTreeSet<NodeName>>,
+    claims: Holders<Arc<str>>,
+    named: Holders<DatasourceName>,
     valid: Valid,
     invalid: Invalid,
     problems: Problems,
@@ -53,13 +85,9 @@ impl Datasources {
         let digest = DigestSum::of(digest_node(key, "datasources", node_name, node));
         self.digest.add(digest);
         if let Some(datasource) = &datasource {
-            let claims = self.claims.entry(datasource.database_name.clone()).or_default();
-            claims.insert(node_name.clone());
-            self.touched.extend(claims.iter().cloned());
+            self.claims.take(&datasource.database_name.as_str().into(), node_name, &mut self.touched);
         }
-        let named = self.named.entry(name.clone()).or_default();
-        named.insert(node_name.clone());
-        self.touched.extend(named.iter().cloned());
+        self.named.take(&name, node_name, &mut self.touched);
         let kept = Kept { origin: node.origin.clone(), name, datasource: datasource.map(Arc::new), problems, digest };
         self.nodes.insert(node_name.clone(), kept);
     }
@@ -73,9 +101,9 @@ impl Datasources {
         self.invalid.remove(&kept.name);
         self.touched.remove(node_name);
         if let Some(datasource) = &kept.datasource {
-            release(&mut self.claims, &datasource.database_name, node_name, &mut self.touched);
+            self.claims.release(datasource.database_name.as_str().into(), node_name, &mut self.touched);
         }
-        release(&mut self.named, &kept.name, node_name, &mut self.touched);
+        self.named.release(kept.name, node_name, &mut self.touched);
     }
 
     /// Judges again what changed since the last call, and whatever clashed or clashes with it.
@@ -97,15 +125,13 @@ impl Datasources {
     }
 
     fn clash(&self, node_name: &NodeName, kept: &Kept) -> Option<Problem> {
-        let other = |names: Option<&BTreeSet<NodeName>>| {
-            let other = names?.iter().find(|other| *other != node_name)?;
-            Some(self.nodes.get(other)?.origin.clone())
-        };
-        if let Some(other) = other(self.named.get(&kept.name)) {
+        let origin = |other: &NodeName| Some(self.nodes.get(other)?.origin.clone());
+        let others = |other: &&NodeName| *other != node_name;
+        if let Some(other) = self.named.of(&kept.name).find(others).and_then(origin) {
             return Some(Problem::error(&kept.origin, format!("{other} is named `{}` too", kept.name)).field("name"));
         }
         let datasource = kept.datasource.as_ref()?;
-        let other = other(self.claims.get(&datasource.database_name))?;
+        let other = self.claims.of(&datasource.database_name.as_str().into()).find(others).and_then(origin)?;
         let message =
             format!("{other} has this database_name too; Superset takes one connection of a name, so neither is pushed");
         Some(Problem::error(&kept.origin, message).field("database_name"))
@@ -133,15 +159,5 @@ impl Datasources {
     #[must_use]
     pub fn digest(&self) -> DigestSum {
         self.digest
-    }
-}
-
-/// Takes a node out of an index; who shares the entry is to be judged again.
-fn release<K: Ord>(index: &mut BTreeMap<K, BTreeSet<NodeName>>, key: &K, node_name: &NodeName, touched: &mut BTreeSet<NodeName>) {
-    let Some(names) = index.get_mut(key) else { return };
-    names.remove(node_name);
-    touched.extend(names.iter().cloned());
-    if names.is_empty() {
-        index.remove(key);
     }
 }

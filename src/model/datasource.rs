@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -12,16 +13,16 @@ use super::snapshot::Origin;
 use super::uri::SqlalchemyUri;
 use super::value::Value;
 
-/// What identifies a datasource in the tree: its znode's name.
+/// What identifies a datasource in the tree: its znode's name. Cheap to clone: many remember it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct DatasourceName(String);
+pub struct DatasourceName(Arc<str>);
 
 impl DatasourceName {
     /// Takes a znode's name.
     #[must_use]
-    pub fn new(name: impl Into<String>) -> Self {
-        Self(name.into())
+    pub fn new(name: impl AsRef<str>) -> Self {
+        Self(Arc::from(name.as_ref()))
     }
 
     /// The name as text.

@@ -94,9 +94,10 @@ impl ResolveLoop {
     fn judge(&self, resolution: &Resolution, was_held: bool) -> Result<(), Held> {
         let accepted = self.accepted.borrow();
         let Resolution { inventory, tree, rollout, .. } = resolution;
-        match was_held {
-            true => guard::release(accepted.as_ref(), inventory, tree, rollout),
-            false => guard::admit(accepted.as_ref(), inventory, tree, rollout, self.max_loss),
+        if was_held {
+            guard::release(accepted.as_ref(), inventory, tree, rollout)
+        } else {
+            guard::admit(accepted.as_ref(), inventory, tree, rollout, self.max_loss)
         }
     }
 

@@ -35,7 +35,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use self::report::{Load, Part, Report};
 
-/// One part of the run.
+/// Measures one part.
 type Measure = fn(&Runtime) -> Part;
 
 /// The parts, each with the letter that it has in the list of targets.
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
 }
 
 /// Measures one part; one that fails is reported as such, and the others go on.
-fn measure_one(runtime: &Runtime, letter: &str, measure: fn(&Runtime) -> Part, report: &mut Report) {
+fn measure_one(runtime: &Runtime, letter: &str, measure: Measure, report: &mut Report) {
     eprintln!("… part {letter}");
     let (began, before) = (Instant::now(), Load::now());
     match catch_unwind(AssertUnwindSafe(|| measure(runtime))) {

@@ -15,7 +15,7 @@ use zookeeper_client as zk;
 use super::figures::{Figure, ms};
 use super::process::PATIENCE;
 use super::report::{Part, Target};
-use super::support::agent::{Agent, access, settings, text};
+use super::support::agent::{Agent, access, client, settings, text};
 use super::support::server::Server;
 use super::tree::{self, Shape};
 
@@ -32,7 +32,7 @@ const ROOT: &str = "/superset";
 
 pub fn measure(runtime: &Runtime) -> Part {
     let server = runtime.block_on(Server::start());
-    let client = runtime.block_on(tree::client(&server.connect()));
+    let client = runtime.block_on(client(&server.connect()));
     tree::plant(runtime, &client, ROOT, Shape::One, 0);
     runtime.block_on(measured(&server, &client))
 }

@@ -8,6 +8,7 @@ use zookeeper_client as zk;
 use super::figures::{Figure, ms};
 use super::process::{PATIENCE, Process, kilobytes};
 use super::report::{Part, Target};
+use super::support::agent::client;
 use super::support::server::Server;
 use super::tree::{self, Shape};
 use super::waiter::Waiter;
@@ -99,7 +100,7 @@ impl Lane {
 
 pub fn measure(runtime: &Runtime) -> Part {
     let server = runtime.block_on(Server::start());
-    let client = runtime.block_on(tree::client(&server.connect()));
+    let client = runtime.block_on(client(&server.connect()));
     tree::plant(runtime, &client, "/floor", Shape::One, 0);
     let floor = Lane::new("floor, one znode", "/floor", Process::floor(&server.connect(), "/floor"), tree::setting);
     let agent = |what, root, shape| Lane::agent(what, runtime, &client, &server, root, shape);

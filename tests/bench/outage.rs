@@ -8,6 +8,7 @@ use tokio::runtime::{Handle, Runtime};
 use super::figures::{Figure, ms};
 use super::process::{PATIENCE, Process};
 use super::report::{Part, Target};
+use super::support::agent::client;
 use super::support::server::Server;
 use super::tree::{self, Shape};
 use super::waiter::Waiter;
@@ -57,7 +58,7 @@ pub fn measure(runtime: &Runtime) -> Part {
 fn outages(runtime: &Runtime, pair: usize) -> Vec<Outage> {
     let mut server = runtime.block_on(Server::start());
     let root = "/superset";
-    let client = runtime.block_on(tree::client(&server.connect()));
+    let client = runtime.block_on(client(&server.connect()));
     tree::plant(runtime, &client, root, Shape::One, 0);
     drop(client);
     let mut agent = Process::agent(&server.connect(), root);
@@ -76,7 +77,7 @@ fn outage(runtime: &Handle, server: &mut Server, waiter: &Waiter, znode: &str, v
     }
     let back = Instant::now();
     runtime.block_on(async {
-        let client = tree::client(&server.connect()).await;
+        let client = client(&server.connect()).await;
         client.set_data(znode, tree::setting(value).as_bytes(), None).await.unwrap();
     });
     let written = ms(back.elapsed());

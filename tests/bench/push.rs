@@ -12,6 +12,7 @@ use super::figures::Figure;
 use super::process::{PATIENCE, Process};
 use super::report::{Part, Target};
 use super::services::{Postgres, Superset};
+use super::support::agent::client;
 use super::support::server::Server;
 use super::tree::{self, Shape};
 
@@ -105,7 +106,7 @@ fn rate(superset: &Superset, from: usize, began: Instant) -> f64 {
 /// The agent's run. Leaves nothing behind.
 fn agent(runtime: &Runtime, superset: &Superset, postgres: &Postgres) -> Pushed {
     let server = runtime.block_on(Server::start());
-    let client = runtime.block_on(tree::client(&server.connect()));
+    let client = runtime.block_on(client(&server.connect()));
     tree::plant(runtime, &client, ROOT, Shape::One, 0);
     let settings = json!({
         "superset": {"url": superset.url(), "username": "admin", "password": "admin"},

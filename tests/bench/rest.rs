@@ -7,6 +7,7 @@ use tokio::runtime::Runtime;
 use super::figures::{Figure, ms};
 use super::process::{Memory, PATIENCE, Process};
 use super::report::{Part, Target};
+use super::support::agent::client;
 use super::support::server::Server;
 use super::tree::{self, Shape};
 use super::waiter::Waiter;
@@ -31,7 +32,7 @@ const SHAPES: [(&str, &str, Shape); 3] = [
 
 pub fn memory(runtime: &Runtime) -> Part {
     let server = runtime.block_on(Server::start());
-    let client = runtime.block_on(tree::client(&server.connect()));
+    let client = runtime.block_on(client(&server.connect()));
     let mut figures = vec![{
         tree::plant(runtime, &client, "/floor", Shape::One, 0);
         let floor = Process::floor(&server.connect(), "/floor");
@@ -83,7 +84,7 @@ pub fn memory(runtime: &Runtime) -> Part {
 
 pub fn start(runtime: &Runtime) -> Part {
     let server = runtime.block_on(Server::start());
-    let client = runtime.block_on(tree::client(&server.connect()));
+    let client = runtime.block_on(client(&server.connect()));
     let (mut figures, mut targets) = (Vec::new(), Vec::new());
     for (what, root, shape) in SHAPES {
         tree::plant(runtime, &client, root, shape, 0);

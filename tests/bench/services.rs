@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use super::process::{PATIENCE, free_port};
+use super::process::PATIENCE;
+use super::support::free_port;
 
 const GUARD: &str = r#""$@" & pid=$!; read -r _; kill "$pid"; wait "$pid""#;
 

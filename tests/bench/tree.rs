@@ -2,10 +2,10 @@
 //!
 //! Every tree has the fragment [`KEY`], whose one setting the bench changes.
 
-use std::time::Duration;
-
 use tokio::runtime::Runtime;
 use zookeeper_client as zk;
+
+use super::support::agent::open;
 
 /// The fragment that is changed, below a tree's root.
 pub const KEY: &str = "config/50-bench";
@@ -25,11 +25,6 @@ pub enum Shape {
     Datasources,
     /// 10,000 fragments: each sets a feature flag, so that all merge into one setting.
     Fragments,
-}
-
-/// A client of the bench itself.
-pub async fn client(connect: &str) -> zk::Client {
-    zk::Client::connector().with_session_timeout(Duration::from_secs(20)).connect(connect).await.unwrap()
 }
 
 /// The text of the fragment that is changed.
@@ -71,10 +66,9 @@ pub fn plant(runtime: &Runtime, client: &zk::Client, root: &str, shape: Shape, v
 
 /// Creates nodes in one transaction.
 pub async fn create(client: &zk::Client, nodes: &[(String, String)]) {
-    let options = zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());
     let mut multi = client.new_multi_writer();
     for (path, text) in nodes {
-        multi.add_create(path, text.as_bytes(), &options).unwrap();
+        multi.add_create(path, text.as_bytes(), &open()).unwrap();
     }
     multi.commit().await.unwrap();
 }

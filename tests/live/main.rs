@@ -8,5 +8,6 @@
 mod agent;
 mod commands;
 mod superset;
+#[allow(dead_code, reason = "the bench shares it, and each uses a part of it")]
 mod support;
 mod zookeeper;
