@@ -3,10 +3,11 @@
 //! Which replies there are is learnt from a start that nothing disturbs, so that a request which is added later is cut too.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, LocalSet};
 
 use super::{Scene, duck};
 use crate::support::program::Agent;
@@ -19,9 +20,8 @@ const AT_ONCE: usize = 6;
 /// A request's kind and path, whatever the root and the session; by these one is recognized at another start.
 fn kind(request: &Request, root: &str) -> (String, String) {
     let path = request.path.strip_prefix(root).unwrap_or(&request.path);
-    let path: String = path.chars().filter(|letter| !letter.is_ascii_hexdigit() || !letter.is_ascii_digit()).collect();
-    let path = path.split("c-").next().unwrap_or_default().to_owned();
-    (format!("{:?}", request.op), path)
+    let path = path.split("/c-").next().unwrap_or_default();
+    (format!("{:?}", request.op), path.chars().filter(|letter| !letter.is_ascii_digit()).collect())
 }
 
 /// An agent with a tree and a way to ZooKeeper of its own.
@@ -61,27 +61,31 @@ async fn converges(scene: &Scene, agent: &Agent, number: usize, name: &str) {
 
 #[tokio::test]
 async fn a_cut_at_any_reply_of_the_start_delays_it_and_nothing_else() {
-    let scene = Arc::new(Scene::of("cut").await);
+    let scene = Rc::new(Scene::of("cut").await);
     let kinds = learnt(&scene).await;
     assert!(kinds.len() >= 8, "{kinds:?}");
     let fates = kinds.iter().flat_map(|kind| [(kind.clone(), Fate::CutInstead), (kind.clone(), Fate::CutAfter)]);
-    let (mut running, mut number) = (JoinSet::new(), 0);
-    for (chosen, fate) in fates {
-        while running.len() >= AT_ONCE {
-            running.join_next().await.unwrap().unwrap();
+    let mut number = 0;
+    let all = async {
+        let mut running = JoinSet::new();
+        for (chosen, fate) in fates {
+            if running.len() >= AT_ONCE {
+                running.join_next().await.unwrap().unwrap();
+            }
+            number += 1;
+            running.spawn_local(cut(Rc::clone(&scene), number, chosen, fate));
         }
-        number += 1;
-        running.spawn(cut(Arc::clone(&scene), number, chosen, fate));
-    }
-    while let Some(ended) = running.join_next().await {
-        ended.unwrap();
-    }
+        while let Some(ended) = running.join_next().await {
+            ended.unwrap();
+        }
+    };
+    LocalSet::new().run_until(all).await;
     let created = scene.person().await.connections().await;
     let created = created.iter().filter(|one| one["database_name"].as_str().unwrap().starts_with("cut-duck-")).count();
     assert_eq!((created, scene.proxy.writes().len()), (number + 1, number + 1), "each was pushed once");
 }
 
-async fn cut(scene: Arc<Scene>, number: usize, chosen: (String, String), fate: Fate) {
+async fn cut(scene: Rc<Scene>, number: usize, chosen: (String, String), fate: Fate) {
     let network = Proxy::before(scene.zookeeper.port).await;
     let root = format!("/cut{number}");
     let wanted = chosen.clone();
