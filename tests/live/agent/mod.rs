@@ -2,12 +2,16 @@
 
 mod articles;
 mod canaries;
+mod directory;
 mod disk;
 mod drift;
 mod main_job;
+mod replies;
 mod secrets;
+mod secure;
 mod sessions;
 mod silence;
+mod superset_faults;
 mod trees;
 mod zookeeper_away;
 
