@@ -23,12 +23,12 @@ lint: ## formatting, clippy and docs
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --document-private-items
 
 hermetic: ## the tests that need nothing but Rust and python3
-	$(CARGO) test --locked --lib --bins --test it --test layers
+	$(CARGO) test --locked --lib --bins --test it --test it_files --test layers
 
 live: ## the tests on a real ZooKeeper and a real Superset
 	tests/services/setup zookeeper superset mariadb
 	$(CARGO) build --locked
-	$(CARGO) test --locked --test live -- --test-threads=4
+	$(CARGO) test --locked --test live -- --test-threads=2
 
 test-matrix: ## the live Superset tests on every supported version
 	tests/services/setup zookeeper superset=6.1.0 superset=5.0.0 superset=4.1.4

@@ -37,6 +37,8 @@ pub enum FaultKind {
     Conflict,
     /// The request went out and its outcome never came back.
     Unknown,
+    /// The same, because the time was up: Superset may hold a worker on it for as long as the target's driver is patient.
+    Silent,
     /// Superset itself does not answer, or not to us; it is as it was.
     Superset,
 }
@@ -48,7 +50,7 @@ impl FaultKind {
         match self {
             Self::Unreachable => DatasourceState::Unreachable,
             Self::Conflict => DatasourceState::Conflict,
-            Self::Refused | Self::Unknown | Self::Superset => DatasourceState::Failed,
+            Self::Refused | Self::Unknown | Self::Silent | Self::Superset => DatasourceState::Failed,
         }
     }
 }

@@ -60,7 +60,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 const SECRETS_EVERY: Duration = Duration::from_secs(60);
 /// How old the config loop's last turn may be before the agent counts as stuck: a reload command may take two minutes.
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(180);
-/// With a directory source this instance leads for as long as it runs.
+/// With a directory source an instance that pushes leads for as long as it runs.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The parts of the agent: each with its name and how it ended.
@@ -80,13 +80,14 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let passwords = Passwords::first(&settings).await?;
     Wiring::new(&settings, state, passwords, last_good).start(&mut parts, &stages, listener)?;
     info!(instance = %settings.instance.id, "started");
-    let ended = tokio::select! {
-        () = stop.cancelled() => Ok(()),
-        ended = parts.join_next() => Err(early_end(ended)),
+    let early = tokio::select! {
+        () = stop.cancelled() => None,
+        ended = parts.join_next() => ended,
     };
     info!("stopping");
-    stages.stop(&mut parts).await;
-    ended
+    let ended_already = early.as_ref().and_then(|ended| ended.as_ref().ok()).map(|(part, _)| *part);
+    stages.stop(&mut parts, ended_already).await;
+    early.map_or(Ok(()), |ended| Err(early_end(ended)))
 }
 
 fn remembered(state: &StateDir) -> anyhow::Result<LastGood> {
@@ -97,12 +98,11 @@ fn remembered(state: &StateDir) -> anyhow::Result<LastGood> {
     Ok(loaded.value.unwrap_or_default())
 }
 
-fn early_end(ended: Option<Result<(&'static str, anyhow::Result<()>), JoinError>>) -> anyhow::Error {
+fn early_end(ended: Result<(&'static str, anyhow::Result<()>), JoinError>) -> anyhow::Error {
     match ended {
-        Some(Ok((part, Ok(())))) => anyhow::anyhow!("the {part} ended by itself"),
-        Some(Ok((part, Err(error)))) => error.context(format!("the {part} failed")),
-        Some(Err(error)) => anyhow::Error::new(error).context("a part of the agent died"),
-        None => anyhow::anyhow!("the agent has no parts"),
+        Ok((part, Ok(()))) => anyhow::anyhow!("the {part} ended by itself"),
+        Ok((part, Err(error))) => error.context(format!("the {part} failed")),
+        Err(error) => anyhow::Error::new(error).context("a part of the agent died"),
     }
 }
 
@@ -118,8 +118,11 @@ const LOOPS: &[&str] = &["resolve loop", "config loop", "connections loop", "hea
 const SOURCE: &[&str] = &["source", "reporter", "keeper", "credentials"];
 
 impl Stages {
-    async fn stop(&self, parts: &mut Parts) {
+    async fn stop(&self, parts: &mut Parts, ended_already: Option<&'static str>) {
         let mut left: BTreeSet<_> = LOOPS.iter().chain(SOURCE).copied().chain(["http server"]).collect();
+        if let Some(part) = ended_already {
+            left.remove(part);
+        }
         for (token, names) in [(&self.loops, LOOPS), (&self.source, SOURCE), (&self.http, &["http server"])] {
             token.cancel();
             let ended = async {
@@ -209,7 +212,7 @@ impl<'a> Wiring<'a> {
             accepted: self.accepted.clone(),
             resolved: self.resolved.clone(),
         };
-        parts.spawn(part("config loop", self.config_loop()?.run(cancel.clone())));
+        parts.spawn(part("config loop", self.config_loop(Arc::clone(&superset))?.run(cancel.clone())));
         parts.spawn(part("connections loop", self.connections_loop(Arc::clone(&superset)).run(cancel.clone())));
         parts.spawn(part("resolve loop", resolve.run(cancel.clone())));
         let health = HealthLoop {
@@ -224,12 +227,13 @@ impl<'a> Wiring<'a> {
         Ok(())
     }
 
-    fn config_loop(&self) -> anyhow::Result<ConfigLoop<Machine>> {
+    fn config_loop(&self, superset: Arc<Superset>) -> anyhow::Result<ConfigLoop<Machine>> {
         let render = &self.settings.render;
         let file = &render.superset_config;
         let machine = Machine {
             render: render.clone(),
             way: Way::from_settings(&self.settings.reload)?,
+            superset,
             state: Arc::clone(&self.state),
             memory: self.memory.clone(),
         };
@@ -314,10 +318,15 @@ impl<'a> Wiring<'a> {
         let key = Arc::new(key.value.context("failed to make a digest key")?);
         let status = watch::Sender::new(directory::Status::default());
         let seen = SourceSeen::Directory { status: status.subscribe() };
-        self.standing.send_replace(Standing::Leader { until: Instant::now() + FOR_EVER, term: 1 });
+        if self.settings.datasources.push {
+            self.standing.send_replace(Standing::Leader { until: Instant::now() + FOR_EVER, term: 1 });
+        }
         let (layout, tree, cancel) = (self.settings.layout.clone(), self.tree.clone(), cancel.clone());
+        let standing = self.standing.clone();
         parts.spawn(async move {
             let ended = directory::run(&path, &layout, key, tree, status, cancel).await;
+            // Its one writer must outlive its readers: to them a writer that is gone means that the agent stops.
+            drop(standing);
             ("source", ended.map_err(anyhow::Error::from))
         });
         Ok(seen)

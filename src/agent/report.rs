@@ -14,13 +14,13 @@ use crate::http::Report;
 use crate::metrics;
 use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen};
 use crate::model::problem::Problem;
-use crate::model::status::ClusterStatus;
+use crate::model::status::{ClusterStatus, Rollout};
 use crate::reconcile::config::Outcome;
 use crate::reconcile::connections::Statuses;
 use crate::reconcile::resolve::Resolved;
 use crate::reconcile::sleep_to;
 use crate::zookeeper::cluster::Cluster;
-use crate::zookeeper::link::Link;
+use crate::zookeeper::link::{Link, Taken};
 
 /// How long looking at the cluster may take before only this instance's own view is shown.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
@@ -133,7 +133,7 @@ impl Reporter {
             leader,
             datasources,
             problems: self.inputs.problems(),
-            ..ClusterStatus::default()
+            rollout: self.inputs.rollout(),
         }
     }
 
@@ -204,6 +204,11 @@ impl Inputs {
         }
     }
 
+    /// The rollout record as the tree holds it.
+    fn rollout(&self) -> Rollout {
+        self.resolved.borrow().as_ref().map(|resolved| resolved.resolution.rollout.clone()).unwrap_or_default()
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let resolved = self.resolved.borrow();
         let tree = resolved.iter().flat_map(|resolved| resolved.resolution.problems.iter());
@@ -222,8 +227,18 @@ impl SourceSeen {
     /// What is wrong with the source, one line.
     fn error(&self) -> Option<String> {
         match self {
-            Self::Zookeeper { link, .. } => link.borrow().errors.values().next().cloned(),
+            Self::Zookeeper { link, .. } => {
+                let link = link.borrow();
+                link.errors.values().next().cloned().or_else(|| link.taken.as_ref().map(taken))
+            }
             Self::Directory { status } => status.borrow().error.clone(),
         }
     }
+}
+
+/// Somebody else has our id: after a kill it is our own ghost, which goes with its session.
+fn taken(taken: &Taken) -> String {
+    let host = taken.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
+    let pid = taken.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+    format!("the instance id is taken by session {}{host}{pid}", taken.owner)
 }

@@ -35,7 +35,7 @@ pub(super) fn run(shared: &Shared, dir: &Path, dry_run: bool) -> anyhow::Result<
     let settings = given::settings(shared)?;
     tree::block_on(async {
         let cluster = tree::cluster(&settings).await?;
-        let seen = tree::within(&settings, Seen::of(&cluster)).await?;
+        let seen = Seen::of(&cluster).await?;
         let wanted = read(&settings, dir).await?;
         let resolution = validate(&settings, &seen, &wanted)?;
         let paths = cluster.paths();
@@ -97,8 +97,10 @@ fn validate(settings: &Settings, seen: &Seen, wanted: &Snapshot) -> anyhow::Resu
 fn changes(root: &str, seen: &Branch, wanted: &Branch) -> Vec<Change> {
     let names: BTreeSet<&Arc<str>> =
         seen.children.keys().filter(|name| !name.contains('/')).chain(wanted.children.keys()).collect();
-    let mut changes: Vec<_> = names.into_iter().filter_map(|name| differs(root, seen, wanted, Some(name))).collect();
-    changes.extend(differs(root, seen, wanted, None));
+    // The branch's own node first: its children could not be made before it.
+    let own = differs(root, seen, wanted, None);
+    let changes: Vec<_> =
+        own.into_iter().chain(names.into_iter().filter_map(|name| differs(root, seen, wanted, Some(name)))).collect();
     // A node goes only after those below it, which nothing reads.
     let doomed = changes.iter().filter(|change| change.after.is_none()).map(|change| format!("{}/", change.path));
     let doomed: Vec<_> = doomed.collect();

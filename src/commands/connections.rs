@@ -117,7 +117,11 @@ fn say_what_stays(plan: &Plan, unresolved: &BTreeMap<DatasourceName, Fault>) {
 
 fn shown(name: &DatasourceName, step: &Step, reveal: bool) -> Shown {
     let diff = match step {
-        Step::Create { request } | Step::Adopt { request, .. } => fields('+', request, &request.names(), reveal),
+        Step::Create { request } | Step::Adopt { request, .. } => {
+            // What is nothing by default would only hide the rest.
+            let is_said = |name: &&str| request.open.get(*name).is_none_or(|value| !value.is_null());
+            fields('+', request, &request.names().into_iter().filter(is_said).collect::<Vec<_>>(), reveal)
+        }
         Step::Update { differs, .. } if differs.is_empty() => "~ a secret, or a field that Superset does not show\n".to_owned(),
         Step::Update { request, differs, .. } => {
             fields('~', request, &differs.iter().map(String::as_str).collect::<Vec<_>>(), reveal)

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,39 +15,36 @@ use anyhow::Context;
 
 use super::{change, given, tree};
 use crate::cli::Shared;
-use crate::files::FilesError;
-use crate::files::stage::{Stage, Wanted};
+use crate::files;
 use crate::model::snapshot::{Branch, Content, Node, Snapshot};
-use crate::output::{self, Advice, advised};
+use crate::output::{self, Advice};
 
 /// Says that a folder is ours to change. Directory sources look past names that begin with a dot.
 const MARK: &str = ".setkeeper-export";
 const MARK_TEXT: &[u8] = b"Written by `setkeeper export`, which may replace everything here.\n";
 
+/// What a temporary file has from its first moment.
 const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
-
-/// How many files are staged at once: each is held open until its place is taken.
-const AT_ONCE: usize = 256;
 
 /// Writes the tree to `dir`.
 pub(super) fn run(shared: &Shared, dir: &Path) -> anyhow::Result<ExitCode> {
     let settings = given::settings(shared)?;
     let seen = tree::block_on(tree::read(&settings))?;
-    let files = files(&seen.snapshot)?;
+    let nodes = files_of(&seen.snapshot)?;
     let is_ours = prepare(dir)?;
     for folder in [dir.to_owned(), dir.join("config"), dir.join("datasources")] {
         make(&folder)?;
     }
-    install(dir, &files)?;
-    let removed = if is_ours { remove_others(dir, &files)? } else { 0 };
+    install(dir, &nodes)?;
+    let removed = if is_ours { remove_others(dir, &nodes)? } else { 0 };
     let removed = if removed == 0 { String::new() } else { format!(", removed {removed}") };
-    output::say(&format!("wrote {} nodes to {}{removed}", files.len(), dir.display()));
+    output::say(&format!("wrote {} nodes to {}{removed}", nodes.len(), dir.display()));
     Ok(ExitCode::SUCCESS)
 }
 
 /// Each file's path within the folder, and its content.
-fn files(snapshot: &Snapshot) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
+fn files_of(snapshot: &Snapshot) -> anyhow::Result<Vec<(PathBuf, Vec<u8>)>> {
     let mut files = Vec::new();
     for (name, branch) in [("config", &snapshot.config), ("datasources", &snapshot.datasources)] {
         if let Some(root) = branch.root.as_ref().filter(|root| root.is_filled()) {
@@ -105,22 +102,35 @@ fn make(folder: &Path) -> anyhow::Result<()> {
 }
 
 fn install(dir: &Path, files: &[(PathBuf, Vec<u8>)]) -> anyhow::Result<()> {
-    let failed = |error: FilesError| advised(&error, error.hint());
-    let commit = |wanted: &[Wanted]| -> Result<(), FilesError> {
-        let mut stage = Stage::default();
-        wanted.iter().try_for_each(|wanted| stage.add(wanted).map(drop))?;
-        stage.commit().map(drop)
-    };
     // First of all: a folder that is left half done is still ours.
-    commit(&[Wanted { path: dir.join(MARK), bytes: MARK_TEXT.to_vec(), mode: FILE_MODE }]).map_err(failed)?;
+    write(&dir.join(MARK), MARK_TEXT)?;
     let bar = output::progress("writing files", files.len());
-    for part in files.chunks(AT_ONCE) {
-        let wanted = part.iter().map(|(path, bytes)| Wanted { path: dir.join(path), bytes: bytes.clone(), mode: FILE_MODE });
-        commit(&wanted.collect::<Vec<_>>()).map_err(failed)?;
-        bar.inc(part.len() as u64);
+    for (path, bytes) in files {
+        write(&dir.join(path), bytes)?;
+        bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(())
+    // All at once: file by file, thousands of them take a minute.
+    let synced = fs::File::open(dir).and_then(|folder| Ok(rustix::fs::syncfs(&folder)?));
+    synced.with_context(|| format!("failed to sync {}", dir.display()))
+}
+
+/// Puts a whole file in its place, readable by its owner alone from its first moment; one that is right is left alone.
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    if let Ok(Some(seen)) = files::observe(path)
+        && seen.bytes == bytes
+        && seen.mode == FILE_MODE
+    {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let put = || -> io::Result<()> {
+        let mut draft = tempfile::Builder::new().prefix(".setkeeper-").tempfile_in(folder)?;
+        draft.write_all(bytes)?;
+        draft.persist(path)?;
+        Ok(())
+    };
+    put().with_context(|| format!("failed to write {}", path.display()))
 }
 
 /// Removes the files of nodes that the tree no longer has.

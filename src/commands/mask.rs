@@ -6,7 +6,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::desired::redact;
 use crate::model::secret::{REDACTED, is_secret_name};
+
+/// Before the revision in a rendered file.
+const REVISION: &str = "# Revision: ";
 
 /// Where in Python a text stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,7 +27,11 @@ enum Part<'t> {
 
 /// The lines of a rendered Python file; `shown` is the same file as it may be shown.
 pub(super) fn python(text: &str, shown: &str) -> Vec<String> {
-    let (known, comments) = known(shown);
+    let (mut known, comments) = known(shown);
+    // Which revision lay there is no secret, and says more than stars.
+    let revision = text.lines().find_map(|line| line.strip_prefix(REVISION)).filter(|revision| is_digest(revision));
+    let quoted = revision.map(|revision| format!("\"{revision}\""));
+    known.extend(quoted.as_deref());
     let mut masked = String::with_capacity(text.len());
     let mut block = Block::default();
     let parts = parts(text);
@@ -34,20 +42,31 @@ pub(super) fn python(text: &str, shown: &str) -> Vec<String> {
                 masked.push_str(code);
             }
             Part::Comment(comment) if comments.contains(comment) => masked.push_str(comment),
+            Part::Comment(comment) if comment.strip_prefix(REVISION).is_some_and(is_digest) => masked.push_str(comment),
             Part::Comment(_) => masked.push_str("# ***"),
             Part::Number(number) if block.is_secret => masked.push_str(&mask(number)),
             Part::Number(number) => masked.push_str(number),
+            // A mapping's own keys tell nothing.
+            Part::Text(key) if is_key(parts.get(index + 1)) => {
+                block.enter(key);
+                masked.push_str(key);
+            }
+            Part::Text(literal) if block.is_secret => masked.push_str(&mask(literal)),
             Part::Text(literal) => {
-                let is_key = matches!(parts.get(index + 1), Some(Part::Code(after)) if after.starts_with(": "));
-                let is_known = known.contains(literal) && (is_key || !block.is_secret);
-                if is_key {
-                    block.enter(literal);
-                }
-                masked.push_str(&if is_known { (*literal).to_owned() } else { mask(literal) });
+                let redacted = redact::text(literal);
+                masked.push_str(&if known.contains(&*redacted) { redacted.into_owned() } else { mask(literal) });
             }
         }
     }
     masked.lines().map(ToOwned::to_owned).collect()
+}
+
+fn is_key(next: Option<&Part<'_>>) -> bool {
+    matches!(next, Some(Part::Code(after)) if after.starts_with(": "))
+}
+
+fn is_digest(text: &str) -> bool {
+    text.len() == 16 && text.chars().all(|c| c.is_ascii_hexdigit())
 }
 
 /// The lines of a file of any form: one that may not be shown keeps what stands before its first `=` or `:`.
@@ -55,7 +74,7 @@ pub(super) fn lines(text: &str, shown: &str) -> Vec<String> {
     let known: BTreeSet<_> = shown.lines().collect();
     let masked = |line: &str| match line.find(['=', ':']) {
         _ if known.contains(line) => line.to_owned(),
-        Some(at) => format!("{} {REDACTED}", &line[..=at]),
+        Some(at) => format!("{}{}{REDACTED}", &line[..=at], if line[at..].starts_with(':') { " " } else { "" }),
         None => REDACTED.to_owned(),
     };
     text.lines().map(masked).collect()
@@ -194,8 +213,11 @@ mod tests {
     fn law_9_only_what_is_shown_anyway_is_shown() {
         assert_eq!(shown("APP = \"old\"\nAPP = \"new\"\nN = 5\n"), "APP = \"***\"\nAPP = \"new\"\nN = 5");
         assert_eq!(shown("SECRET_KEY = \"new\"\nMY_TOKEN = 1234\nN = 1"), "SECRET_KEY = \"***\"\nMY_TOKEN = \"***\"\nN = 1");
-        assert_eq!(shown("X = {\"a\": 2, \"url\": \"pg://u:canary@h\"}"), "X = {\"a\": 2, \"url\": \"***\"}");
-        assert_eq!(shown("# canary\n# Revision: 2"), "# ***\n# Revision: 2");
+        assert_eq!(shown("X = {\"a\": 2, \"url\": \"pg://u:canary@h\"}"), "X = {\"a\": 2, \"url\": \"pg://u:***@h\"}");
+        assert_eq!(shown("X = {\"z\": \"pg://u:canary@other\"}"), "X = {\"z\": \"***\"}");
+        assert_eq!(shown("# canary\n# Revision: 2\n# Revision: canary"), "# ***\n# Revision: 2\n# ***");
+        let old = "# Revision: 0123456789abcdef\nH = {\"X\": \"0123456789abcdef\"}";
+        assert_eq!(shown(old), old);
         assert_eq!(shown("A = ('canary' + \"\"\"ca\nnary\"\"\")\nB = r\"canary"), "A = (\"***\" + \"***\"\n)\nB = r\"***\"");
         assert_eq!(shown("A = \"a\\\"canary\"\nB = \"\\\\\"\nAPP = \"new\""), "A = \"***\"\nB = \"***\"\nAPP = \"new\"");
     }
@@ -205,7 +227,7 @@ mod tests {
         let text = "X = {\n    \"api_token\": [\n        1,\n    ],\n    \"a\": 7,\n}\nPINS_SECRET = [\n    1,\n]\nN = 2\n";
         let shown = shown(text);
         let expected =
-            "X = {\n    \"***\": [\n        \"***\",\n    ],\n    \"a\": 7,\n}\nPINS_SECRET = [\n    \"***\",\n]\nN = 2";
+            "X = {\n    \"api_token\": [\n        \"***\",\n    ],\n    \"a\": 7,\n}\nPINS_SECRET = [\n    \"***\",\n]\nN = 2";
         assert_eq!(shown, expected);
     }
 
@@ -217,6 +239,6 @@ mod tests {
 
     #[test]
     fn a_file_of_another_form_keeps_its_names() {
-        assert_eq!(lines("a=canary\nb: 1\ncanary\nc=2", "b: 1\nc=2"), ["a= ***", "b: 1", "***", "c=2"]);
+        assert_eq!(lines("a=canary\nb: 1\ncanary\nc=2", "b: 1\nc=2"), ["a=***", "b: 1", "***", "c=2"]);
     }
 }

@@ -65,7 +65,7 @@ fn text(shown: &Shown) -> String {
 }
 
 async fn steps(settings: &Settings, reveal: bool, failures: &mut Vec<anyhow::Error>) -> anyhow::Result<Vec<Shown>> {
-    let seen = tree::read(settings).await?;
+    let seen = tree::read(settings).await?.comparable()?;
     let (_, resolution) = seen.resolve(settings);
     let memory = state::peek(&settings.state_dir).map_err(|error| advised(&error, error.hint()))?.unwrap_or_default();
     admit(settings, &resolution, &memory)?;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::tree::{self, Place, Seen};
+use super::tree::{self, Digests, Place, Seen};
 use super::{given, status};
 use crate::cli::{RolloutCommand, Shared};
 use crate::directory;
@@ -26,17 +26,13 @@ pub(super) fn run(shared: &Shared, command: &RolloutCommand) -> anyhow::Result<E
 }
 
 async fn confirm(settings: &Settings, force: bool) -> anyhow::Result<ExitCode> {
-    let (place, seen, instances) = tree::within(settings, async {
-        let place = Place::open(settings).await?;
-        let seen = place.seen(settings).await?;
-        let instances = match &place {
-            Place::Zookeeper(cluster) => cluster.instances().await.map_err(|error| tree::failed(&error))?.records,
-            Place::Directory(_) if force => Vec::new(),
-            Place::Directory(_) => status::of_agent(settings).await?.instances,
-        };
-        Ok((place, seen, instances))
-    })
-    .await?;
+    let place = Place::open(settings).await?;
+    let seen = place.seen(settings).await?.comparable()?;
+    let instances = match &place {
+        Place::Zookeeper(cluster) => cluster.instances().await.map_err(|error| tree::failed(&error))?.records,
+        Place::Directory(_) if force => Vec::new(),
+        Place::Directory(_) => status::of_agent(settings).await?.instances,
+    };
     write(settings, &place, &seen, &instances, force).await?;
     place.close().await;
     Ok(ExitCode::SUCCESS)
@@ -48,6 +44,10 @@ async fn write(settings: &Settings, place: &Place, seen: &Seen, instances: &[Ins
     if resolution.rollout.confirmed.as_deref() == Some(digest) {
         output::say(&format!("this tree ({digest}) is confirmed already"));
         return Ok(());
+    }
+    if matches!(seen.digests, Digests::New) {
+        let message = "no agent has been here yet, so nobody would know this tree again".to_owned();
+        return Err(Advice { message, hint: "start an agent first: it takes any first tree".to_owned() }.into());
     }
     let held: Vec<_> = instances.iter().filter(|instance| is_held(instance)).collect();
     if held.is_empty() && !force {

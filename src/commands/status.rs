@@ -13,9 +13,8 @@ use jiff::Timestamp;
 use super::given;
 use super::tree::{self, Place, Seen};
 use crate::cli::Shared;
-use crate::model::datasource::DatasourceName;
+use crate::desired::resolver::Resolution;
 use crate::model::instance::{Instance, Version};
-use crate::model::snapshot::Snapshot;
 use crate::model::status::{ClusterStatus, DatasourceState, DatasourceStatus};
 use crate::output::{self, Advice};
 use crate::settings::Settings;
@@ -31,24 +30,21 @@ pub(super) fn run(shared: &Shared) -> anyhow::Result<ExitCode> {
 
 /// The cluster as it is now.
 pub(super) async fn status(settings: &Settings) -> anyhow::Result<ClusterStatus> {
-    tree::within(settings, async {
-        match Place::open(settings).await? {
-            Place::Zookeeper(cluster) => {
-                let status = of_cluster(settings, &cluster).await?;
-                cluster.close().await;
-                Ok(status)
-            }
-            place @ Place::Directory(_) => {
-                let mut status = of_agent(settings).await?;
-                // Whoever reads the status may not be allowed to read the tree.
-                if let Ok(seen) = place.seen(settings).await {
-                    add_pending(settings, &seen, &mut status);
-                }
-                Ok(status)
-            }
+    match Place::open(settings).await? {
+        Place::Zookeeper(cluster) => {
+            let status = of_cluster(settings, &cluster).await?;
+            cluster.close().await;
+            Ok(status)
         }
-    })
-    .await
+        place @ Place::Directory(_) => {
+            let mut status = of_agent(settings).await?;
+            // Whoever reads the status may not be allowed to read the tree.
+            if let Ok(seen) = place.seen(settings).await {
+                add_pending(settings, &seen.resolve(settings).1, &mut status);
+            }
+            Ok(status)
+        }
+    }
 }
 
 async fn of_cluster(settings: &Settings, cluster: &Cluster) -> anyhow::Result<ClusterStatus> {
@@ -66,17 +62,18 @@ async fn of_cluster(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Cl
         problems,
         rollout: resolution.rollout.clone(),
     };
-    add_pending(settings, &seen, &mut status);
+    add_pending(settings, &resolution, &mut status);
     Ok(status)
 }
 
 /// Lists the datasources of which nobody has said anything yet.
-fn add_pending(settings: &Settings, seen: &Seen, status: &mut ClusterStatus) {
+fn add_pending(settings: &Settings, resolution: &Resolution, status: &mut ClusterStatus) {
     let known: BTreeSet<_> = status.datasources.iter().map(|known| known.name.clone()).collect();
-    let pending = names(settings, &seen.snapshot).into_iter().filter(|name| !known.contains(name)).map(|name| DatasourceStatus {
-        uuid: name.uuid(&settings.cluster),
-        name,
+    let all = resolution.datasources.keys().chain(resolution.invalid.keys());
+    let pending = all.filter(|name| !known.contains(*name)).map(|name| DatasourceStatus {
+        name: name.clone(),
         state: DatasourceState::Pending,
+        uuid: name.uuid(&settings.cluster),
         database_id: None,
         error: None,
         at: None,
@@ -84,12 +81,6 @@ fn add_pending(settings: &Settings, seen: &Seen, status: &mut ClusterStatus) {
     });
     status.datasources.extend(pending);
     status.datasources.sort_by(|one, other| one.name.cmp(&other.name));
-}
-
-fn names(settings: &Settings, snapshot: &Snapshot) -> BTreeSet<DatasourceName> {
-    let Ok(key) = tree::passing_key() else { return BTreeSet::new() };
-    let (_, resolution) = tree::resolve(settings, &key, snapshot);
-    resolution.datasources.keys().chain(resolution.invalid.keys()).cloned().collect()
 }
 
 /// What the agent of this host says over HTTP.

@@ -1,14 +1,16 @@
-//! The tree as a command sees it: read once, from ZooKeeper within five seconds or from the folder.
+//! The tree as a command sees it: read once, from ZooKeeper or from the folder.
 //!
-//! Resolves no secret but ZooKeeper's own password. Where no agent has made the cluster's key yet, a passing one serves: the
-//! digests that it makes are then known to nobody, so that everything counts as new.
+//! ZooKeeper has five seconds to connect, and as long for each answer: one that is away is told in that time, and a large tree
+//! still has the time it takes.
+//! Resolves no secret but ZooKeeper's own password. Most commands only look, and whoever may look need not be given the
+//! cluster's key: a passing one serves, whose digests nobody knows. Those that compare digests ask for
+//! [`Seen::comparable`].
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use crate::desired::lens::Lens;
 use crate::desired::resolver::{Resolution, Resolver};
@@ -34,8 +36,20 @@ pub(super) enum Place {
 pub(super) struct Seen {
     /// The tree.
     pub snapshot: Snapshot,
-    /// The key.
+    /// The cluster's key, or a passing one.
     pub key: DigestKey,
+    /// Whose the key is.
+    pub digests: Digests,
+}
+
+/// What digests under a key mean.
+pub(super) enum Digests {
+    /// It is the cluster's: they can be compared.
+    Known,
+    /// No agent has made one yet: there is nothing to compare them with.
+    New,
+    /// There is one, and it cannot be read.
+    Closed(anyhow::Error),
 }
 
 /// Runs a command's work to its end.
@@ -46,30 +60,17 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 
 /// Reads the tree and closes what was opened for it.
 pub(super) async fn read(settings: &Settings) -> anyhow::Result<Seen> {
-    let (seen, place) = within(settings, async {
-        let place = Place::open(settings).await?;
-        Ok((place.seen(settings).await?, place))
-    })
-    .await?;
+    let place = Place::open(settings).await?;
+    let seen = place.seen(settings).await?;
     place.close().await;
     Ok(seen)
 }
 
-/// `work` on ZooKeeper, within the time that a command has for it.
-pub(super) async fn within<T>(settings: &Settings, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    match (&settings.source, timeout(LIMIT, Box::pin(work)).await) {
-        (_, Ok(done)) => done,
-        (Source::Zookeeper(zookeeper), Err(_)) => {
-            let error = Error::ConnectTimeout { hosts: zookeeper.connect.clone(), limit: LIMIT };
-            Err(failed(&error))
-        }
-        (Source::Directory { path }, Err(_)) => anyhow::bail!("failed to read {} within {LIMIT:?}", path.display()),
-    }
-}
-
 /// What ZooKeeper refused, with what to do about it.
 pub(super) fn failed(error: &Error) -> anyhow::Error {
-    advised(error, error.hint().map(ToOwned::to_owned))
+    const SILENT: &str = "the server took the connection and then kept silent: is it overloaded, or without a quorum?";
+    let hint = error.hint().or_else(|| error.is_loss().then_some(SILENT));
+    advised(error, hint.map(ToOwned::to_owned))
 }
 
 /// A session for a command that writes; a folder is for people to edit.
@@ -118,8 +119,7 @@ impl Place {
                     message: format!("failed to read the tree in {}", path.display()),
                     hint: "check source.directory.path".to_owned(),
                 })?;
-                let key = state::peek_key(&settings.state_dir).map_err(|error| advised(&error, error.hint()))?;
-                Ok(Seen { snapshot, key: key.map_or_else(passing_key, Ok)? })
+                Seen::new(snapshot, state::peek_key(&settings.state_dir).map_err(|error| advised(&error, error.hint())))
             }
         }
     }
@@ -135,8 +135,25 @@ impl Place {
 impl Seen {
     /// The tree in ZooKeeper as it is now.
     pub async fn of(cluster: &Cluster) -> anyhow::Result<Self> {
-        let (snapshot, key) = tokio::try_join!(cluster.snapshot(), cluster.key()).map_err(|error| failed(&error))?;
-        Ok(Self { snapshot, key: key.map_or_else(passing_key, Ok)? })
+        let (snapshot, key) = tokio::join!(cluster.snapshot(), cluster.key());
+        Self::new(snapshot.map_err(|error| failed(&error))?, key.map_err(|error| failed(&error)))
+    }
+
+    fn new(snapshot: Snapshot, key: anyhow::Result<Option<DigestKey>>) -> anyhow::Result<Self> {
+        let (key, digests) = match key {
+            Ok(Some(key)) => (key, Digests::Known),
+            Ok(None) => (passing_key()?, Digests::New),
+            Err(error) => (passing_key()?, Digests::Closed(error)),
+        };
+        Ok(Self { snapshot, key, digests })
+    }
+
+    /// The same for a command that compares digests; fails where the key cannot be read.
+    pub fn comparable(self) -> anyhow::Result<Self> {
+        match self.digests {
+            Digests::Closed(error) => Err(error.context("failed to read the cluster's key")),
+            _ => Ok(self),
+        }
     }
 
     /// What the tree comes to for this instance.

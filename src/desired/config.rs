@@ -4,7 +4,9 @@
 //! which fragments speak of it, in byte order of their names and the base fragment first, and is merged again only when one of
 //! these changed (law 12). An erroneous fragment counts for nothing, and [`Fragments::config`] says so.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -19,7 +21,7 @@ use crate::model::snapshot::{Content, Node, Origin};
 use crate::model::value::Value;
 
 /// One setting's value, shared between configs until it changes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setting(Arc<Value>);
 
 impl Setting {
@@ -27,6 +29,13 @@ impl Setting {
     #[must_use]
     pub fn value(&self) -> &Value {
         &self.0
+    }
+}
+
+/// Of what kind it is: the value may be a secret (law 9).
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.kind())
     }
 }
 
@@ -65,7 +74,6 @@ impl<N: Into<Arc<str>>> FromIterator<(N, Value)> for Config {
 }
 
 /// What one node came to.
-#[derive(Debug)]
 struct Kept {
     origin: Origin,
     fragment: Arc<Fragment>,
@@ -75,7 +83,7 @@ struct Kept {
 }
 
 /// All fragments, and what they merge into.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Fragments {
     nodes: BTreeMap<NodeName, Kept>,
     speakers: BTreeMap<Arc<str>, Vec<(NodeName, Arc<Fragment>)>>,
@@ -85,6 +93,13 @@ pub struct Fragments {
     errors: usize,
     filled: usize,
     touched: BTreeSet<Arc<str>>,
+}
+
+/// How many there are and what is wrong with them, and nothing of what they say (law 9).
+impl fmt::Debug for Fragments {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fragments").field("nodes", &self.nodes.len()).field("problems", &self.problems).finish_non_exhaustive()
+    }
 }
 
 impl Fragments {
@@ -105,9 +120,15 @@ impl Fragments {
         self.filled += usize::from(kept.filled);
         self.problems.set(&node.origin, problems);
         for (setting, _) in &kept.fragment.settings {
-            let speakers = self.speakers.entry(setting.clone()).or_default();
-            let at = speakers.partition_point(|(other, _)| other < name);
-            speakers.insert(at, (name.clone(), kept.fragment.clone()));
+            let speaker = (name.clone(), kept.fragment.clone());
+            match self.speakers.entry(setting.clone()) {
+                // Most settings have one speaker, and a tree may have ten thousand settings.
+                Entry::Vacant(vacant) => drop(vacant.insert(vec![speaker])),
+                Entry::Occupied(mut speakers) => {
+                    let at = speakers.get().partition_point(|(other, _)| other < name);
+                    speakers.get_mut().insert(at, speaker);
+                }
+            }
             self.touched.insert(setting.clone());
         }
         self.nodes.insert(name.clone(), kept);
@@ -121,8 +142,10 @@ impl Fragments {
         self.filled -= usize::from(kept.filled);
         self.problems.set(&kept.origin, Vec::new());
         for (setting, _) in &kept.fragment.settings {
-            if let Some(speakers) = self.speakers.get_mut(setting) {
-                speakers.retain(|(other, _)| other != name);
+            if let Some(speakers) = self.speakers.get_mut(setting)
+                && let Ok(at) = speakers.binary_search_by(|(other, _)| other.cmp(name))
+            {
+                speakers.remove(at);
             }
             self.touched.insert(setting.clone());
         }
@@ -151,13 +174,19 @@ impl Fragments {
     }
 
     fn merged(&self, setting: &str) -> Option<Value> {
-        self.spoken(setting).fold(None, |value, (_, patch)| patch.edit.apply(value))
+        let patches = self.speakers(setting).iter().filter_map(|(_, fragment)| fragment.get(setting));
+        patches.fold(None, |value, patch| patch.edit.apply(value))
+    }
+
+    fn speakers(&self, setting: &str) -> &[(NodeName, Arc<Fragment>)] {
+        self.speakers.get(setting).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Who speaks of a setting, and what they say, in the order in which that merges.
     pub fn spoken<'a>(&'a self, setting: &'a str) -> impl Iterator<Item = (&'a Origin, &'a super::patch::Patch)> {
-        let speakers = self.speakers.get(setting).map(Vec::as_slice).unwrap_or_default();
-        speakers.iter().filter_map(move |(name, fragment)| Some((&self.nodes.get(name)?.origin, fragment.get(setting)?)))
+        self.speakers(setting)
+            .iter()
+            .filter_map(move |(name, fragment)| Some((&self.nodes.get(name)?.origin, fragment.get(setting)?)))
     }
 
     /// The config, or why the last good one stays.

@@ -14,6 +14,7 @@ use super::parts::Target;
 use super::schema::{self, ENGINES, Kind};
 use super::yaml::{self, Entry, Item, What};
 use crate::model::datasource::{Datasource, DatasourceName};
+use crate::model::instance::InstanceId;
 use crate::model::problem::{Problem, nearest};
 use uuid::Uuid;
 
@@ -65,9 +66,14 @@ fn read_mapping(text: &str, notes: &mut Notes<'_>) -> Option<Vec<Entry>> {
 /// The name that a node gives itself.
 fn given_name(entries: &[Entry]) -> Option<&str> {
     entries.iter().find_map(|entry| match (&entry.key, &entry.item.what) {
-        (Key::Str(key), What::Text(text)) if key == "name" && !text.trim().is_empty() => Some(text.as_str()),
+        (Key::Str(key), What::Text(text)) if key == "name" && names_a_znode(text) => Some(text.as_str()),
         _ => None,
     })
+}
+
+/// A datasource's name is a part of znode paths, that of its status for one.
+fn names_a_znode(text: &str) -> bool {
+    InstanceId::parse(text).is_some() && !text.trim().is_empty()
 }
 
 /// The fields that the agent itself reads, and Superset's.
@@ -136,6 +142,14 @@ fn read_name(item: Item, identity: &Identity<'_>, reader: &mut Reader<'_, '_>) -
         reader.notes.hinted(line, &Field::Name(&Field::Root, "name"), "expected an engine, or no `name` at all", hint);
         return None;
     }
+    if !identity.is_child && !names_a_znode(&given) {
+        reader.notes.error(
+            line,
+            &Field::Name(&Field::Root, "name"),
+            "expected a name that a znode can have: no `/`, no control character",
+        );
+        return None;
+    }
     Some(given)
 }
 
@@ -183,7 +197,6 @@ mod tests {
 
     fn secret(datasource: &Datasource) -> Option<String> {
         match datasource.password.as_ref()? {
-            Value::Str(text) => Some(text.clone()),
             Value::Directive(Directive::Secret(secret)) => Some(secret.expose().to_owned()),
             other => panic!("{other:?}"),
         }
@@ -200,6 +213,26 @@ mod tests {
             assert_eq!(secret(&datasource).as_deref(), Some("password"));
             assert_eq!(datasource.uuid, DatasourceName::new(name).uuid("superset"));
         }
+    }
+
+    #[test]
+    fn a_root_is_named_by_its_field_or_else_by_its_path() {
+        let named = |text: &str| read_as(None, text).name.as_str().to_owned();
+        assert_eq!(named("{name: sales, engine: mysql}"), "sales");
+        assert_eq!(named("{engine: mysql}"), "data_source");
+        assert_eq!(named("["), "data_source");
+        let bad = read_as(None, "{name: a/b, engine: mysql}");
+        assert_eq!((bad.name.as_str(), bad.problems.len()), ("data_source", 1));
+        assert!(bad.problems[0].message.starts_with("expected a name that a znode can have"));
+    }
+
+    #[test]
+    fn law_9_a_datasource_prints_no_secret() {
+        let datasource = valid(
+            Some("sales"),
+            "{engine: mysql, password: canary, extra: {a: canary}, server_cert: canary, query: {token: canary}}",
+        );
+        assert!(!format!("{datasource:?} {datasource:#?}").contains("canary"));
     }
 
     #[test]
@@ -308,6 +341,7 @@ mod tests {
                 ": Superset documents no engine of this name, but one of nearly that name (did you mean `postgresql`?)",
             ),
             ("a: 1\na: hunter2", ":2: the key `a` is there twice"),
+            ("{engine: mysql, password hunter2}", ":1: ***: a datasource has no such field (did you mean `password`?)"),
         ] {
             let found = problems(text);
             assert!(found.iter().any(|problem| problem.starts_with(expected)), "{text}: {expected} not in {found:#?}");

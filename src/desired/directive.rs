@@ -108,8 +108,7 @@ impl Reader<'_, '_> {
             let edit = self.patch(item, &Field::Key(field, &key), false);
             edit.map(|edit| (key, Patch { line, edit }))
         });
-        // By key, as they merge, and without the room that a map keeps for more.
-        all::<_, BTreeMap<_, _>>(edits).map(|edits| edits.into_iter().collect())
+        all(edits)
     }
 
     fn mapping(&mut self, entries: Vec<Entry>, field: &Field<'_>) -> Option<Mapping> {
@@ -217,7 +216,7 @@ impl Reader<'_, '_> {
     fn crontab(&mut self, line: u64, item: Item, field: &Field<'_>) -> Option<Directive> {
         let text = self.text(line, item, field, "a crontab line like \"0 3 * * *\"")?;
         match times::crontab(&text) {
-            Ok(fields) => Some(Directive::Crontab(fields.into())),
+            Ok(fields) => Some(Directive::Crontab(Box::new(fields))),
             Err(expected) => self.none(line, field, expected),
         }
     }
@@ -273,7 +272,7 @@ impl Reader<'_, '_> {
             whole &= read.is_some();
         }
         match class {
-            Some(class) => whole.then(|| Directive::Object(Object { class, args, kwargs }.into())),
+            Some(class) => whole.then_some(Directive::Object(Box::new(Object { class, args, kwargs }))),
             None if whole => self.none(line, field, "expected `class`, the dotted name of what is to be called"),
             None => None,
         }

@@ -44,21 +44,44 @@ pub fn admit(
     rollout: &Rollout,
     max_loss: f64,
 ) -> Result<(), Held> {
-    let Some(accepted) = accepted else { return Ok(()) };
-    if rollout.confirmed.as_deref() == Some(tree.as_str()) {
-        return Ok(());
-    }
-    if accepted.config > 0 && now.config == 0 {
-        let had = if accepted.config == 1 { "1 fragment".to_owned() } else { format!("{} fragments", accepted.config) };
-        return Err(Held::new(format!("the config tree is suddenly empty, it had {had}; {WAY_OUT}")));
-    }
-    let lost = accepted.datasources.diff(&now.datasources).filter(|item| matches!(item, DiffItem::Remove(_))).count();
-    let had = accepted.datasources.len();
+    let Some(accepted) = asked(accepted, tree, rollout) else { return Ok(()) };
+    refuse_empty_config(accepted, now)?;
+    let (lost, had) = loss(accepted, now);
     if lost >= AT_LEAST && (lost == had || share(lost, had) > max_loss) {
         let most = (max_loss * 100.0).round();
         return Err(Held::new(format!("the tree lost {lost} of its {had} datasources at once, more than {most}%; {WAY_OUT}")));
     }
     Ok(())
+}
+
+/// The same for a tree that comes after one that was held: it must be whole again, and not only a smaller loss, or restoring
+/// it node by node would let go what is not back yet.
+pub fn release(accepted: Option<&Inventory>, now: &Inventory, tree: &TreeDigest, rollout: &Rollout) -> Result<(), Held> {
+    let Some(accepted) = asked(accepted, tree, rollout) else { return Ok(()) };
+    refuse_empty_config(accepted, now)?;
+    match loss(accepted, now) {
+        (0, _) => Ok(()),
+        (lost, had) => Err(Held::new(format!("the tree still lacks {lost} of its {had} datasources; {WAY_OUT}"))),
+    }
+}
+
+/// What a tree is compared with; `None` where nothing is to be asked: there was none yet, or a person confirmed this one.
+fn asked<'a>(accepted: Option<&'a Inventory>, tree: &TreeDigest, rollout: &Rollout) -> Option<&'a Inventory> {
+    accepted.filter(|_| rollout.confirmed.as_deref() != Some(tree.as_str()))
+}
+
+fn refuse_empty_config(accepted: &Inventory, now: &Inventory) -> Result<(), Held> {
+    if accepted.config == 0 || now.config > 0 {
+        return Ok(());
+    }
+    let had = if accepted.config == 1 { "1 fragment".to_owned() } else { format!("{} fragments", accepted.config) };
+    Err(Held::new(format!("the config tree is suddenly empty, it had {had}; {WAY_OUT}")))
+}
+
+/// How many datasources are gone, of how many.
+fn loss(accepted: &Inventory, now: &Inventory) -> (usize, usize) {
+    let lost = accepted.datasources.diff(&now.datasources).filter(|item| matches!(item, DiffItem::Remove(_))).count();
+    (lost, accepted.datasources.len())
 }
 
 fn share(part: usize, whole: usize) -> f64 {
@@ -134,6 +157,20 @@ mod tests {
         }
         let held = verdict(&inventory(1, 0..10), &inventory(1, 0..4), 0.5).unwrap_err();
         assert!(held.starts_with("the tree lost 6 of its 10 datasources at once, more than 50%; "), "{held}");
+    }
+
+    #[test]
+    fn law_2_a_tree_that_is_restored_node_by_node_is_held_until_it_is_whole() {
+        let (full, tree) = (inventory(1, 0..6), TreeDigest::new("t"));
+        let verdict = |now: &Inventory, confirmed: Option<&str>| {
+            let rollout = Rollout { confirmed: confirmed.map(str::to_owned), ..Rollout::default() };
+            release(Some(&full), now, &tree, &rollout).map_err(|held| held.reason().to_owned())
+        };
+        let held = verdict(&inventory(1, 0..5), None).unwrap_err();
+        assert!(held.starts_with("the tree still lacks 1 of its 6 datasources; it is held until"), "{held}");
+        assert!(verdict(&inventory(0, 0..6), None).unwrap_err().contains("suddenly empty"));
+        assert_eq!(verdict(&inventory(1, 0..5), Some("t")), Ok(()));
+        assert_eq!(verdict(&inventory(2, 0..7), None), Ok(()));
     }
 
     #[test]

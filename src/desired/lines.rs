@@ -5,7 +5,7 @@
 //! stands; text that looks like something else goes in quotes, which have no escapes. `#` begins a comment only at the
 //! beginning of a line, because passwords hold it.
 
-use super::notes::{Field, Notes};
+use super::notes::{Field, Notes, shown};
 use super::scalar::{self, Plain};
 use super::yaml::{self, Entry, Item, What};
 use crate::model::value::{Key, is_identifier};
@@ -26,7 +26,7 @@ pub fn parse(text: &str, notes: &mut Notes<'_>) -> Option<Item> {
     for (line, text) in said(text) {
         match read(line, text, notes) {
             Some(entry) if entries.iter().any(|earlier| earlier.key == entry.key) => {
-                notes.error(line, &Field::Root, format!("the key `{}` is there twice", entry.key));
+                notes.error(line, &Field::Root, format!("the key `{}` is there twice", shown(&entry.key.to_string())));
                 whole = false;
             }
             Some(entry) => entries.push(entry),

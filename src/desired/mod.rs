@@ -5,8 +5,9 @@
 //! digests that name the tree. The [`resolver::Resolver`] remembers the snapshot before, so that a change costs in proportion to the
 //! nodes changed (law 12). Pure: no file, no network, no clock. What `$file` and `$env` name is checked, never read.
 //!
-//! A node's way: [`yaml`] or [`lines`] → [`directive`] → [`fragment`] and [`patch`] → [`config`], or [`datasource`] and
-//! [`parts`] → [`datasources`]. Beside it: [`guard`] (is so much gone at once?), [`edit`] (a fragment's text with one key changed), [`explain`] and [`redact`] (what people see).
+//! A node's way: [`yaml`] or [`lines`] → [`directive`] → [`fragment`] and [`patch`] → [`config`], or [`datasource`], [`fields`]
+//! and [`parts`] → [`datasources`]. Beside it: [`guard`] (is so much gone at once?), [`edit`] (a fragment's text with one key
+//! changed), [`explain`], [`redact`] and [`written`] (what people see).
 
 use std::fmt;
 use std::sync::Arc;

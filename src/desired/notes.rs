@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::model::problem::Problem;
+use crate::model::secret::REDACTED;
 use crate::model::snapshot::Origin;
 use crate::model::value::Key;
 
@@ -35,11 +36,20 @@ impl fmt::Display for Field<'_> {
         };
         match self {
             Self::Root => Ok(()),
-            Self::Key(parent, key) => dot(f, parent).and_then(|()| write!(f, "{key}")),
-            Self::Name(parent, name) => dot(f, parent).and_then(|()| f.write_str(name)),
+            Self::Key(parent, key) => dot(f, parent).and_then(|()| f.write_str(shown(&key.to_string()))),
+            Self::Name(parent, name) => dot(f, parent).and_then(|()| f.write_str(shown(name))),
             Self::Item(parent, index) => write!(f, "{parent}[{index}]"),
         }
     }
+}
+
+/// A key as it may be shown. A URI in its place is a value that somebody forgot to name, and where the colon is missing in
+/// `{password: secret}`, both are one key with a blank in it (law 9).
+#[must_use]
+pub fn shown(key: &str) -> &str {
+    const LONGEST: usize = 80;
+    let is_odd = key.contains("://") || key.contains(|c: char| c.is_whitespace() || c.is_control());
+    if is_odd || key.len() > LONGEST { REDACTED } else { key }
 }
 
 /// The problems of one node so far.
@@ -122,5 +132,20 @@ mod tests {
         let item = Field::Item(&list, 2);
         assert_eq!(Field::Key(&item, &one).to_string(), "CELERY_CONFIG.imports[2].1");
         assert_eq!(Field::Root.text(), None);
+    }
+
+    #[test]
+    fn law_9_a_uri_that_stands_where_a_key_should_is_not_shown() {
+        let key = Key::from("mysql://root:hunter2@host/x");
+        assert_eq!(Field::Key(&Field::Root, &key).to_string(), "***");
+        assert_eq!(Field::Name(&Field::Root, "mysql://root:hunter2@host/x?a").to_string(), "***");
+    }
+
+    #[test]
+    fn law_9_what_is_hardly_a_key_is_not_shown() {
+        for key in ["password canary", "canary\n", &"canary".repeat(20)] {
+            let key = Key::from(key);
+            assert_eq!(Field::Key(&Field::Root, &key).to_string(), "***");
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::notes::Field;
 use super::schema::ENGINES;
 use super::yaml::{Entry, Item, What};
 use crate::model::problem::nearest;
+use crate::model::secret::SecretText;
 use crate::model::uri::{Parts, SqlalchemyUri};
 use crate::model::value::{Directive, Key, Value};
 
@@ -64,7 +65,8 @@ fn read_password(item: Item, reader: &mut Reader<'_, '_>) -> Option<Option<Value
             None
         }
         Value::Str(text) if text.is_empty() => Some(None),
-        value @ (Value::Str(_) | Value::Directive(_)) => Some(Some(value)),
+        Value::Str(text) => Some(Some(Value::Directive(Directive::Secret(SecretText::new(text))))),
+        value @ Value::Directive(_) => Some(Some(value)),
         other => {
             reader.notes.error(
                 line,

@@ -3,6 +3,9 @@
 //! A mapping merges deeply, everything else replaces. `$unset` takes back, `$replace` replaces a mapping. `$merge` says "over
 //! what the base set": merging into it, or it into a mapping, keeps that meaning, so that fragments merge alike in any grouping.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use crate::model::value::{Directive, Key, Mapping, Value};
 
 /// What a fragment says of one key.
@@ -27,8 +30,8 @@ pub enum Edit {
     OverBase(Patches),
 }
 
-/// Patches, sorted by key.
-pub type Patches = Box<[(Key, Patch)]>;
+/// Patches by key.
+pub type Patches = BTreeMap<Key, Patch>;
 
 impl Edit {
     /// Makes this edit to `value`.
@@ -50,9 +53,15 @@ impl Edit {
 fn merge(mut mapping: Mapping, patches: &Patches) -> Mapping {
     for (key, patch) in patches {
         let twin = key.twin().and_then(|twin| mapping.remove(&twin));
-        let old = mapping.remove(key).or(twin);
-        if let Some(value) = patch.edit.apply(old) {
-            mapping.insert(key.clone(), value);
+        match mapping.entry(key.clone()) {
+            Entry::Vacant(vacant) => drop(patch.edit.apply(twin).map(|value| vacant.insert(value))),
+            Entry::Occupied(mut occupied) => {
+                let old = std::mem::replace(occupied.get_mut(), Value::Null);
+                match patch.edit.apply(Some(old)) {
+                    Some(value) => *occupied.get_mut() = value,
+                    None => drop(occupied.remove()),
+                }
+            }
         }
     }
     mapping

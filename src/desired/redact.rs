@@ -53,7 +53,7 @@ fn shown(plain: &Value) -> Value {
             Directive::Class(attributes) => Directive::Class(named(attributes)),
             Directive::Object(object) => {
                 let Object { class, args, kwargs } = &**object;
-                Directive::Object(Object { class: class.clone(), args: list(args), kwargs: named(kwargs) }.into())
+                Directive::Object(Box::new(Object { class: class.clone(), args: list(args), kwargs: named(kwargs) }))
             }
             Directive::Merge(inner) => Directive::Merge(mapping(inner)),
             Directive::Python(plain) => Directive::Python(text(plain).into_owned()),
@@ -129,5 +129,81 @@ fn uri(text: &str) -> String {
     match rest.split_once('?') {
         Some((before, query)) => format!("{scheme}://{before}?{}", shown_query(query)),
         None => format!("{scheme}://{rest}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::written;
+    use crate::model::value::DottedName;
+
+    #[test]
+    fn law_9_no_password_of_a_uri_is_left_in_a_text() {
+        for (plain, shown) in [
+            ("postgresql://bob:canary@db/sales", "postgresql://bob:***@db/sales"),
+            ("postgresql://bob:can/ar?y#@db/sales", "postgresql://bob:***@db/sales"),
+            ("postgresql://bob:can ary@db/sales", "postgresql://bob:***@db/sales"),
+            ("redis://:canary@cache:6379/0", "redis://:***@cache:6379/0"),
+            ("https://canary@sentry.io/1", "https://***@sentry.io/1"),
+            ("trino://bob@h/hive", "trino://bob@h/hive"),
+            ("http://h/x?a=1&access_token=canary&b=2", "http://h/x?a=1&access_token=***&b=2"),
+            ("see amqp://u:canary@h/ or 'http://u:canary@h'", "see amqp://u:***@h/ or 'http://u:***@h'"),
+            ("(ü=mysql+pymysql://u:canary@h)", "(ü=mysql+pymysql://u:***@h)"),
+            ("://u:canary@h", "://u:***@h"),
+            ("no uri: a@b", "no uri: a@b"),
+            ("http://host:80/path", "http://host:80/path"),
+        ] {
+            assert_eq!(text(plain), shown, "{plain}");
+        }
+    }
+
+    #[test]
+    fn law_9_a_secret_is_hidden_wherever_it_stands() {
+        let canary = || Value::from("canary");
+        let secret = || Value::Directive(Directive::Secret(SecretText::new("canary")));
+        let uri = || Value::from("redis://:canary@h");
+        let name = || DottedName::parse("a.B").unwrap();
+        let keyed = |key: &str, value: Value| Mapping::from([(Key::from(key), value)]);
+        let named = |key: &str, value: Value| BTreeMap::from([(key.to_owned(), value)]);
+        for (key, plain) in [
+            ("SECRET_KEY", canary()),
+            ("SECRET_KEY", Value::List(vec![canary()])),
+            ("SECRET_KEY", Value::Map(keyed("a", canary()))),
+            ("SECRET_KEY", Value::Directive(Directive::Python("'canary'".into()))),
+            ("SECRET_KEY", Value::Directive(Directive::Tuple(vec![canary()]))),
+            ("A", secret()),
+            ("A", Value::List(vec![secret(), uri()])),
+            ("A", Value::Map(keyed("smtp_password", canary()))),
+            ("A", Value::Map(Mapping::from([(Key::Int(1), uri())]))),
+            ("A", Value::Directive(Directive::Tuple(vec![uri()]))),
+            ("A", Value::Directive(Directive::Set(vec![secret()]))),
+            ("A", Value::Directive(Directive::Class(named("broker_password", canary())))),
+            ("A", Value::Directive(Directive::Class(named("broker_url", uri())))),
+            (
+                "A",
+                Value::Directive(Directive::Object(Box::new(Object {
+                    class: name(),
+                    args: vec![uri()],
+                    kwargs: named("password", canary()),
+                }))),
+            ),
+            ("A", Value::Directive(Directive::Merge(keyed("a", Value::List(vec![Value::Map(keyed("api_token", canary()))]))))),
+            ("A", Value::Directive(Directive::Python("x('http://u:canary@h')".into()))),
+        ] {
+            let shown = value(key, &plain);
+            assert!(!written::json(&shown).to_string().contains("canary"), "{key} {plain:?}: {shown:?}");
+            assert!(!written::yaml(&shown).contains("canary"), "{key} {plain:?}");
+        }
+    }
+
+    #[test]
+    fn where_a_secret_comes_from_is_no_secret() {
+        let env = Value::Directive(Directive::Env("SUPERSET_KEY".into()));
+        let file = Value::Directive(Directive::File("/run/secrets/key".into()));
+        assert_eq!((value("SECRET_KEY", &env), value("SECRET_KEY", &file)), (env, file));
+        assert_eq!(value("ROW_LIMIT", &Value::Int(5)), Value::Int(5));
+        let path = [Key::from("A"), Key::from("password"), Key::from("x")];
+        assert_eq!(at(path.iter(), &"canary".into()), Value::Str("***".into()));
     }
 }

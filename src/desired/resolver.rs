@@ -39,7 +39,6 @@ pub struct Resolution {
 }
 
 /// Resolves snapshots, each at the cost of its difference from the one before.
-#[derive(Debug)]
 pub struct Resolver {
     lens: Lens,
     before: Snapshot,

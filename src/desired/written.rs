@@ -158,3 +158,60 @@ pub fn datasource(datasource: &crate::model::datasource::Datasource) -> Json {
     fields.insert("origin".to_owned(), datasource.origin.as_str().into());
     Json::Object(fields)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::secret::SecretText;
+    use crate::model::value::{DottedName, Mapping};
+
+    #[test]
+    fn directives_are_written_as_they_are_read() {
+        let name = DottedName::parse("a.b.C").unwrap();
+        for (directive, expected) in [
+            (Directive::Env("A".into()), json!({"$env": "A"})),
+            (Directive::Timedelta(5_400_000_000), json!({"$timedelta": "1h30m"})),
+            (Directive::Timedelta(-90_061_001_001), json!({"$timedelta": "-1d1h1m1s1ms1us"})),
+            (Directive::Timedelta(0), json!({"$timedelta": "0s"})),
+            (Directive::Crontab(Box::new(["0", "3", "*", "*", "*"].map(str::to_owned))), json!({"$crontab": "0 3 * * *"})),
+            (Directive::Secret(SecretText::new("x")), json!({"$secret": "x"})),
+            (Directive::Ref(name.clone()), json!({"$ref": "a.b.C"})),
+            (
+                Directive::Object(Box::new(Object { class: name, args: vec![], kwargs: [("k".to_owned(), Value::Null)].into() })),
+                json!({"$object": {"class": "a.b.C", "kwargs": {"k": null}}}),
+            ),
+        ] {
+            assert_eq!(json(&Value::Directive(directive)), expected);
+        }
+    }
+
+    #[test]
+    fn json_has_words_for_what_it_has_none_for() {
+        let mapping = Mapping::from([
+            (Key::Null, Value::Float(f64::NAN)),
+            (Key::Int(1), Value::Float(f64::NEG_INFINITY)),
+            (Key::Bool(true), Value::Int(i128::MAX)),
+        ]);
+        assert_eq!(json(&Value::Map(mapping)), json!({"null": ".nan", "true": i128::MAX.to_string(), "1": "-.inf"}));
+        assert_eq!(json(&Value::Int(u64::MAX.into())), json!(u64::MAX));
+    }
+
+    #[test]
+    fn yaml_quotes_what_would_read_as_something_else() {
+        let words = ["yes", "012", "1_000", "null", "a: b", ""].map(Value::from);
+        assert_eq!(yaml(&Value::List(words.to_vec())), "- \"yes\"\n- \"012\"\n- \"1_000\"\n- \"null\"\n- \"a: b\"\n- \"\"\n");
+    }
+
+    #[test]
+    fn law_9_a_datasource_is_shown_without_its_secrets() {
+        let text = "sqlalchemy_uri: 'postgresql://u:canary@h/d?sslpassword=canary'\nextra: {a: {api_token: canary, b: {$secret: canary}}}\n\
+            ssh_tunnel: {server_address: b, username: u, private_key: canary, password: canary}\nserver_cert: 'https://u:canary@h'\n";
+        let origin = crate::model::snapshot::Origin::new("/d/sales");
+        let node = crate::model::snapshot::Node::new(origin, text, 1);
+        let read = crate::desired::datasource::read(Some("sales"), &node, &crate::desired::lens::Lens::default());
+        let datasource = read.datasource.unwrap();
+        let shown = super::datasource(&datasource).to_string();
+        assert!(!shown.contains("canary") && shown.contains("postgresql://u@h/d?sslpassword=***"), "{shown}");
+        assert!(!format!("{datasource:?}").contains("sslpassword=canary"));
+    }
+}

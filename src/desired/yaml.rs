@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::{Error, Location, NonFiniteFloatPolicy, Spanned};
 
-use super::notes::{Field, Notes};
+use super::notes::{Field, Notes, shown};
 use super::scalar::{self, Plain};
 use crate::model::value::Key;
 
@@ -119,7 +119,9 @@ pub(super) fn options() -> serde_yaml::Options {
 /// Says what is wrong in words of our own: the library's may quote the text, and the text may be a secret.
 fn describe(error: &Error) -> String {
     let text = match error {
-        Error::DuplicateMappingKey { key: Some(key), .. } => return format!("the key `{key}` is there twice in one mapping"),
+        Error::DuplicateMappingKey { key: Some(key), .. } => {
+            return format!("the key `{}` is there twice in one mapping", shown(key));
+        }
         Error::DuplicateMappingKey { .. } => "a key is there twice in one mapping",
         Error::MultipleDocuments { .. } => "expected one YAML document, found another after it",
         Error::UnsupportedTag { .. } => "a YAML tag (`!name`) means nothing here; expected plain data or a `$` directive",
@@ -267,7 +269,10 @@ fn settle_entries(
             notes.error(
                 line,
                 field,
-                format!("the key `{key}` is there twice in one mapping: to Python, true is 1 and false is 0"),
+                format!(
+                    "the key `{}` is there twice in one mapping: to Python, true is 1 and false is 0",
+                    shown(&key.to_string())
+                ),
             );
             whole = false;
         }

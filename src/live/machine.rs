@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::line;
+use super::superset::Superset;
 use crate::desired::guard::Inventory;
 use crate::files::stage::{self, Installed, Wanted};
 use crate::files::state::{Applied, FileCopy, LastGood, StateDir};
@@ -24,13 +25,15 @@ use crate::model::snapshot::Origin;
 use crate::plan::files::{FileSeen, FileStep, FileWanted};
 use crate::render::renderer::{Source, Sources, Target};
 use crate::settings::Render;
-use crate::superset::reload::Way;
+use crate::superset::reload::{ReloadError, Way};
 use crate::world::{Fault, FaultKind, Host};
 
 /// How long a reload command may take.
 const RELOAD_LIMIT: Duration = Duration::from_secs(120);
 /// How long to wait for the next change before what was applied is written down.
 const QUIET: Duration = Duration::from_millis(100);
+/// The file in the state directory that has what a reload command said before it failed.
+const LAST_WORDS: &str = "reload.log";
 /// How large a base or a template may be.
 const LARGEST_SOURCE: u64 = 4 << 20;
 
@@ -40,6 +43,8 @@ pub struct Machine {
     pub render: Render,
     /// How Superset is told.
     pub way: Way,
+    /// Asked whether it runs, where nobody can be told.
+    pub superset: Arc<Superset>,
     /// Where things are remembered.
     pub state: Arc<StateDir>,
     /// What is to be remembered.
@@ -78,7 +83,19 @@ impl Host for Machine {
                 self.keep_what_was_there(&installed);
                 Ok(())
             }
-            FileStep::Reload => self.way.reload(RELOAD_LIMIT).await.map_err(|error| fault(&error, None)),
+            FileStep::Reload => match self.way.reload(RELOAD_LIMIT).await {
+                Ok(()) => Ok(()),
+                // A process that is not there yet loads what is installed when it starts; one that answers and cannot be found
+                // is a mistake in the settings.
+                Err(error) if error.finds_nobody() && self.superset.client.health().await.is_err() => {
+                    info!("superset does not run; it loads the new files when it starts");
+                    Ok(())
+                }
+                Err(error) => {
+                    let place = self.keep_last_words(&error).await;
+                    Err(fault(&error, place))
+                }
+            },
         }
     }
 
@@ -130,6 +147,18 @@ pub fn sources(render: &Render) -> Result<Sources, Vec<Problem>> {
     if problems.is_empty() { Ok(sources) } else { Err(problems) }
 }
 
+impl Machine {
+    /// Writes down what a reload command said before it failed, where only the agent's own user can read it, and says where: it
+    /// may hold secrets, so it goes into no log and no status (law 9).
+    async fn keep_last_words(&self, error: &ReloadError) -> Option<String> {
+        let words = error.last_words()?;
+        let path = self.state.path().join(LAST_WORDS);
+        let file = Wanted { path: path.clone(), bytes: words.expose().as_bytes().to_vec(), mode: 0o600 };
+        stage::install(vec![file]).await.ok()?;
+        Some(format!("what it said last is in {}", path.display()))
+    }
+}
+
 fn fault(error: &(dyn std::error::Error + 'static), hint: Option<String>) -> Fault {
     let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
     Fault { kind: FaultKind::Refused, message: format!("{}{hint}", line(error)) }
@@ -162,7 +191,10 @@ pub async fn restore_missing(last_good: &LastGood) -> Result<Vec<PathBuf>, Fault
     Ok(paths)
 }
 
-/// Writes down what is to be remembered, once it has stood still for a moment.
+/// How long until what could not be written down is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Writes down what is to be remembered, once it has stood still for a moment, and again until that succeeds.
 pub struct Keeper {
     /// Where.
     pub state: Arc<StateDir>,
@@ -175,16 +207,19 @@ pub struct Keeper {
 impl Keeper {
     /// Runs until cancelled, and writes what is left then.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let mut goes_on = true;
+        let (mut goes_on, mut is_saved) = (true, true);
         while goes_on {
-            goes_on = self.changed(&cancel).await;
+            goes_on = tokio::select! {
+                goes_on = self.changed(&cancel) => goes_on,
+                () = tokio::time::sleep(AGAIN), if !is_saved => true,
+            };
             while goes_on {
                 tokio::select! {
                     more = self.changed(&cancel) => goes_on = more,
                     () = tokio::time::sleep(QUIET) => break,
                 }
             }
-            self.save().await;
+            is_saved = self.save(is_saved).await;
         }
     }
 
@@ -197,18 +232,25 @@ impl Keeper {
         }
     }
 
-    async fn save(&mut self) {
+    /// Whether it was written down; why not is told once.
+    async fn save(&mut self, tell: bool) -> bool {
         let (state, mut memory) = (Arc::clone(&self.state), self.memory.borrow_and_update().clone());
         let accepted = self.accepted.borrow_and_update().clone();
         let saved = off_thread(move || {
             memory.inventory = accepted.and_then(|accepted| serde_json::to_value(accepted).ok()).unwrap_or_default();
             state.save(&memory)
         });
-        if let Err(error) = saved.await {
-            error!(
-                error = line(&error),
-                "failed to remember the last good revision; a restart without zookeeper would not find it"
-            );
+        match saved.await {
+            Ok(_) => true,
+            Err(error) => {
+                if tell {
+                    error!(
+                        error = line(&error),
+                        "failed to remember the last good revision; a restart without zookeeper would not find it"
+                    );
+                }
+                false
+            }
         }
     }
 }

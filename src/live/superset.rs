@@ -60,7 +60,7 @@ impl Connections for Superset {
             Step::Update { id, request, .. } | Step::Adopt { id, request } => {
                 self.client.update(*id, request).await.map(|()| *id)
             }
-            Step::Delete { id, .. } => self.client.delete(*id).await.map(|()| *id),
+            Step::Delete { id, uuid, .. } => self.client.delete(*id, *uuid).await.map(|()| *id),
         };
         match result {
             // Somebody else deleted it first, which is what was wanted.
@@ -114,7 +114,8 @@ fn fault(error: &CallError) -> Fault {
     let kind = match error {
         CallError::Unreachable(_) => FaultKind::Unreachable,
         CallError::NameTaken { .. } | CallError::UuidTaken { .. } => FaultKind::Conflict,
-        error if error.outcome_is_unknown() => FaultKind::Unknown,
+        CallError::Unanswered { source: None, .. } => FaultKind::Silent,
+        error if error.must_observe() => FaultKind::Unknown,
         error if error.is_about_superset() => FaultKind::Superset,
         _ => FaultKind::Refused,
     };

@@ -85,6 +85,8 @@ impl fmt::Debug for Stored {
 /// The fields of a POST or PUT. Those that may hold a secret are sealed and shown as `***`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Request {
+    /// Whose it is: only a connection that bears this UUID is changed by it.
+    pub uuid: Uuid,
     /// Fields that can be shown.
     pub open: BTreeMap<String, Json>,
     /// Fields that hold a secret (`sqlalchemy_uri` with its password, say): the JSON text of each.
@@ -138,6 +140,7 @@ mod tests {
 
     fn request() -> Request {
         Request {
+            uuid: Uuid::nil(),
             open: BTreeMap::from([("cache_timeout".to_owned(), Json::from(5)), ("a\"b".to_owned(), Json::Null)]),
             sealed: BTreeMap::from([("sqlalchemy_uri".to_owned(), SecretText::new(r#""pg://u:canary@h""#))]),
             secrets: vec![SecretText::new("canary")],

@@ -46,7 +46,7 @@ impl fmt::Display for DatasourceName {
 }
 
 /// One database connection as the tree wants it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Datasource {
     /// Its znode's name.
     pub name: DatasourceName,
@@ -58,13 +58,26 @@ pub struct Datasource {
     pub uuid: Uuid,
     /// The SQLAlchemy URI without its password.
     pub uri: SqlalchemyUri,
-    /// The password: text, `$secret`, `$env` or `$file`.
+    /// The password: `$secret` (plain text has become one), `$env` or `$file`.
     pub password: Option<Value>,
     /// Every other field of Superset's database schema that the znode sets, under Superset's name. `extra` and
     /// `masked_encrypted_extra` are mappings here; values may be `$env`, `$file` and `$secret` at any depth.
     pub fields: BTreeMap<String, Value>,
     /// Whether an existing connection of the same name may be taken over.
     pub adopt: bool,
+}
+
+/// Who it is and where it leads; of its fields, which may hold secrets, the names alone (law 9).
+impl fmt::Debug for Datasource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Datasource");
+        shown
+            .field("name", &self.name)
+            .field("database_name", &self.database_name)
+            .field("uuid", &self.uuid)
+            .field("uri", &self.uri);
+        shown.field("fields", &self.fields.keys()).field("adopt", &self.adopt).finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

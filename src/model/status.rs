@@ -46,7 +46,7 @@ pub struct DatasourceStatus {
     pub by: Option<InstanceId>,
 }
 
-/// What `rollout` shows: which release was confirmed by a person although the guard held it.
+/// What `rollout` shows: what is completed, and which tree a person confirmed although the guard held it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rollout {

@@ -224,7 +224,8 @@ impl fmt::Debug for SqlalchemyUri {
 #[must_use]
 pub fn shown_query(query: &str) -> String {
     let shown = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if is_secret_name(name) => Cow::Owned(format!("{name}={REDACTED}")),
+        // pyodbc's whole connection string, password included, can stand in one value.
+        Some((name, _)) if is_secret_name(name) || name == "odbc_connect" => Cow::Owned(format!("{name}={REDACTED}")),
         _ => Cow::Borrowed(pair),
     });
     shown.collect::<Vec<_>>().join("&")
@@ -288,7 +289,7 @@ mod tests {
             ("duckdb:////var/lib/a.duckdb", "duckdb:////var/lib/a.duckdb", None),
             ("sqlite://", "sqlite://", None),
             ("bigquery://project", "bigquery://project", None),
-            ("mssql+pyodbc:///?odbc_connect=x&password=p", "mssql+pyodbc:///?odbc_connect=x&password=***", None),
+            ("mssql+pyodbc:///?odbc_connect=x&password=p", "mssql+pyodbc:///?odbc_connect=***&password=***", None),
             ("trino://u@h:8080/hive/default?a=b@c", "trino://u@h@c", Some("8080/hive/default?a=b")),
         ] {
             // The last one is how SQLAlchemy reads it too.

@@ -45,8 +45,7 @@ pub enum Value {
     Directive(Directive),
 }
 
-/// What a one-key mapping whose key begins with `$` means. Rare and large ones are boxed: every value of a tree is as large as
-/// the largest of these.
+/// What a one-key mapping whose key begins with `$` means.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Directive {
     /// `{$env: NAME}`: an environment variable, read where the value is used.
@@ -75,7 +74,8 @@ pub enum Directive {
     Python(String),
 }
 
-/// An object to be made as Superset loads.
+/// What `$object` imports and calls. Boxed, like a crontab's fields, because a tree holds ten thousand values and hardly any of
+/// these.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
     /// The dotted name to import and call.
@@ -222,6 +222,11 @@ mod tests {
         for bad in ["class", "None", "__slots__", "a.b", "", "1a"] {
             assert!(!is_attribute(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_value_is_small() {
+        assert!(size_of::<Value>() <= 48, "{}", size_of::<Value>());
     }
 
     #[test]

@@ -12,18 +12,18 @@ use crate::model::uri::SqlalchemyUri;
 const SECONDS: u64 = 10;
 
 /// How the drivers call it, by dialect and driver; `None` is the dialect's default driver. A driver that refuses unknown
-/// arguments would never connect again, so a driver that is not known for certain is not here.
-const ARGUMENTS: [(&str, &[Option<&str>], &str); 10] = [
+/// arguments would never connect again, so one that is not known for certain is not here. Nor are those whose argument
+/// ends long queries as well (pg8000, `redshift_connector`, `vertica_python`), does not bound the wait for a silent server
+/// (oracledb, clickhouse-driver), or is 10 s by itself (mysqlconnector).
+const ARGUMENTS: [(&str, &[Option<&str>], &str); 8] = [
     ("postgresql", &[None, Some("psycopg2"), Some("psycopg")], "connect_timeout"),
     ("cockroachdb", &[None, Some("psycopg2"), Some("psycopg")], "connect_timeout"),
     ("redshift", &[None, Some("psycopg2")], "connect_timeout"),
     ("mysql", &[None, Some("mysqldb"), Some("pymysql")], "connect_timeout"),
-    ("mysql", &[Some("mysqlconnector")], "connection_timeout"),
     ("mariadb", &[None, Some("mysqldb"), Some("pymysql"), Some("mariadbconnector")], "connect_timeout"),
     ("starrocks", &[None, Some("mysqldb"), Some("pymysql")], "connect_timeout"),
     ("mssql", &[Some("pymssql")], "login_timeout"),
     ("mssql", &[None, Some("pyodbc")], "timeout"),
-    ("vertica", &[None, Some("vertica_python")], "connection_timeout"),
 ];
 
 /// Adds the argument to `engine_params.connect_args` of `extra`, and to `connect_args` of `encrypted` where there are any,
@@ -64,7 +64,6 @@ mod tests {
         for (uri, argument) in [
             ("postgresql://h/d", "connect_timeout"),
             ("mysql+pymysql://h/d", "connect_timeout"),
-            ("mysql+mysqlconnector://h/d", "connection_timeout"),
             ("mssql+pymssql://h/d", "login_timeout"),
         ] {
             assert_eq!(added(uri, &json!({})), json!({"engine_params": {"connect_args": {argument: 10}}}), "{uri}");
@@ -92,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_driver_that_has_no_such_argument_gets_none() {
-        for uri in ["postgresql+asyncpg://h/d", "trino://h/d", "bigquery://project", "duckdb:///x"] {
+        for uri in ["postgresql+pg8000://h/d", "mysql+mysqlconnector://h/d", "trino://h/d", "bigquery://project", "duckdb:///x"] {
             assert_eq!(added(uri, &json!({})), json!({}), "{uri}");
         }
     }

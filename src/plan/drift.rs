@@ -97,6 +97,7 @@ mod tests {
     fn request(open: &Json, sealed: &Json) -> Request {
         let sealed = sealed.as_object().unwrap().iter();
         Request {
+            uuid: uuid::Uuid::nil(),
             open: open.as_object().unwrap().clone().into_iter().collect(),
             sealed: sealed.map(|(name, value)| (name.clone(), SecretText::new(value.to_string()))).collect(),
             secrets: Vec::new(),

@@ -11,6 +11,7 @@ use std::error::Error;
 
 use serde_json::{Map, Value as Json, json};
 use thiserror::Error as ThisError;
+use uuid::Uuid;
 
 use crate::model::connection::{MARK, Mark, Request};
 use crate::model::datasource::Datasource;
@@ -87,7 +88,7 @@ pub fn request<E: Error + 'static>(
 
     let digest = fields.digest(key);
     fields.complete(datasource, &digest, &mut reader.secrets)?;
-    Ok(fields.seal(reader.secrets, digest))
+    Ok(fields.seal(datasource.uuid, reader.secrets, digest))
 }
 
 /// The fields in the making: each value, and whether it holds a secret.
@@ -143,8 +144,8 @@ impl Fields {
         }
     }
 
-    fn seal(self, secrets: Vec<SecretText>, digest: String) -> Request {
-        let mut request = Request { secrets, digest, ..Request::default() };
+    fn seal(self, uuid: Uuid, secrets: Vec<SecretText>, digest: String) -> Request {
+        let mut request = Request { uuid, secrets, digest, ..Request::default() };
         for (name, (value, has_secret)) in self.0 {
             if has_secret {
                 request.sealed.insert(name, SecretText::new(value.to_string()));

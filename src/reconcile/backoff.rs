@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 const FIRST: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_secs(300);
+const LONGEST_AFTER_SILENCE: Duration = Duration::from_secs(3600);
 
 /// How often something failed in a row, and until when it rests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,7 +17,17 @@ impl Backoff {
     /// The backoff after one more failure at `now`.
     #[must_use]
     pub fn after_failure(&self, now: Instant) -> Self {
-        let doubled = FIRST.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(LONGEST);
+        self.after(now, FIRST, LONGEST)
+    }
+
+    /// The backoff after one more try that nobody answered: each may cost Superset a worker for good, so they are few.
+    #[must_use]
+    pub fn after_silence(&self, now: Instant) -> Self {
+        self.after(now, LONGEST, LONGEST_AFTER_SILENCE)
+    }
+
+    fn after(&self, now: Instant, first: Duration, longest: Duration) -> Self {
+        let doubled = first.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(longest);
         // Between 80 % and 120 %: instances and datasources that failed together do not come back together.
         let jittered = doubled.mul_f64(rand::random_range(0.8..1.2));
         Self { failures: self.failures.saturating_add(1), until: Some(now + jittered) }
@@ -38,6 +49,13 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn law_11_after_silence_it_rests_long() {
+        let now = Instant::now();
+        let rest = Backoff::default().after_silence(now).until() - now;
+        assert!(rest >= LONGEST.mul_f64(0.8) && rest <= LONGEST.mul_f64(1.2), "{rest:?}");
+    }
 
     #[test]
     fn doubles_up_to_a_cap() {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::ledger::{self, Job, Ledger, Outcome, Rules};
 use super::resolve::Resolved;
@@ -102,7 +102,7 @@ impl<C: Connections> ConnectionsLoop<C> {
                 changed = self.inputs.standing.changed() => if changed.is_err() { break },
                 Some(outcome) = next_outcome(&mut term) => {
                     if let Some(term) = &mut term {
-                        log(&outcome);
+                        log(&outcome, &term.ledger);
                         term.ledger.record(outcome, Instant::now());
                     }
                     report_at.get_or_insert_with(|| Instant::now() + REPORT_EVERY);
@@ -259,11 +259,17 @@ async fn next_outcome(term: &mut Option<Term>) -> Option<Outcome> {
     }
 }
 
-fn log(outcome: &Outcome) {
+/// A failure that is known already is no news: it backs off, and its status says so.
+fn log(outcome: &Outcome, ledger: &Ledger) {
     match outcome {
         Outcome::Pushed { name, step, result: Ok(id), .. } => {
-            let differs = if let Step::Update { differs, .. } = step { differs.join(", ") } else { String::new() };
-            info!(datasource = %name, step = step.verb(), database_id = id, fields = differs, "pushed a connection");
+            let fields = if let Step::Update { differs, .. } = step { Some(differs.join(", ")) } else { None };
+            info!(datasource = %name, step = step.verb(), database_id = id, fields, "pushed a connection");
+        }
+        Outcome::Pushed { name, result: Err(fault), .. } | Outcome::Looked { name, result: Err(fault), .. }
+            if ledger.is_known(name, fault) =>
+        {
+            debug!(datasource = %name, error = %fault, "failed again");
         }
         Outcome::Pushed { name, step, result: Err(fault), .. } => {
             warn!(datasource = %name, step = step.verb(), error = %fault, "failed to push a connection");

@@ -130,6 +130,8 @@ pub struct Ledger {
     failures: BTreeMap<DatasourceName, Backoff>,
     /// A write of theirs ended nobody knows how: not to be judged before a list that was asked for afterwards.
     awaiting_list: BTreeMap<DatasourceName, Uuid>,
+    /// Those of them that have had that list: judged once although they rest, since the write may have been carried out.
+    doubtful: BTreeSet<DatasourceName>,
     deletions: BTreeMap<DatasourceName, Step>,
     standings: BTreeMap<DatasourceName, Standing>,
     list: List,
@@ -169,6 +171,7 @@ impl Ledger {
             deletions: BTreeMap::new(),
             standings: BTreeMap::new(),
             awaiting_list: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
             list: List { due: now, asked: false, sighted: false, backoff: Backoff::default() },
             lists_taken: 0,
             deletions_from,
@@ -232,6 +235,7 @@ impl Ledger {
                     self.in_flight.insert(name.clone(), wanted.uuid);
                     return Some(Job::Look { name, id });
                 }
+                Verdict::Push(_) if self.rests(&name, now) => drop(self.doubtful.remove(&name)),
                 Verdict::Push(step) => {
                     let wanted = Some(Arc::clone(wanted));
                     return Some(self.begin(name, step, wanted));
@@ -243,7 +247,11 @@ impl Ledger {
     fn may_begin(&self, name: &DatasourceName, now: Instant) -> bool {
         !self.in_flight.contains_key(name)
             && !self.awaiting_list.contains_key(name)
-            && self.failures.get(name).is_none_or(|backoff| backoff.is_over(now))
+            && (self.doubtful.contains(name) || !self.rests(name, now))
+    }
+
+    fn rests(&self, name: &DatasourceName, now: Instant) -> bool {
+        self.failures.get(name).is_some_and(|backoff| !backoff.is_over(now))
     }
 
     fn next_deletion(&mut self, now: Instant) -> Option<Job> {
@@ -301,7 +309,10 @@ impl Ledger {
             self.seen.insert(connection.uuid, connection.changed_on.clone());
         }
         let touched = &self.touched;
-        self.awaiting_list.retain(|_, uuid| touched.contains(uuid));
+        let (awaiting, listed): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.awaiting_list).into_iter().partition(|(_, uuid)| touched.contains(uuid));
+        self.awaiting_list = awaiting;
+        self.doubtful.extend(BTreeMap::into_keys(listed));
         self.lists_taken += 1;
         self.doubt_a_share();
         self.unjudged.extend(self.wanted.keys().cloned());
@@ -355,7 +366,7 @@ impl Ledger {
     }
 
     fn fail(&mut self, name: &DatasourceName, uuid: Uuid, fault: &Fault, now: Instant) {
-        if matches!(fault.kind, FaultKind::Unknown | FaultKind::Superset | FaultKind::Conflict) {
+        if matches!(fault.kind, FaultKind::Unknown | FaultKind::Silent | FaultKind::Superset | FaultKind::Conflict) {
             // What Superset has now is not known: observe before writing again.
             self.awaiting_list.insert(name.clone(), uuid);
             self.ask_for_list(now);
@@ -363,7 +374,9 @@ impl Ledger {
         if fault.kind == FaultKind::Superset {
             return;
         }
-        let backoff = self.failures.remove(name).unwrap_or_default().after_failure(now);
+        self.doubtful.remove(name);
+        let backoff = self.failures.remove(name).unwrap_or_default();
+        let backoff = if fault.kind == FaultKind::Silent { backoff.after_silence(now) } else { backoff.after_failure(now) };
         self.failures.insert(name.clone(), backoff);
         if let Some(wanted) = self.wanted.get(name) {
             let database_id = self.observed.by_uuid(wanted.uuid).map(|connection| connection.id);
@@ -377,6 +390,7 @@ impl Ledger {
 
     fn settle(&mut self, name: &DatasourceName, settled: &Settled) {
         self.unjudged.remove(name);
+        self.doubtful.remove(name);
         self.failures.remove(name);
         let Some(wanted) = self.wanted.get(name) else { return };
         let uuid = wanted.uuid;
@@ -443,6 +457,12 @@ impl Ledger {
     pub fn wake_after(&self, now: Instant) -> Option<Instant> {
         let retries = self.unjudged.iter().filter_map(|name| self.failures.get(name)).map(Backoff::until);
         [self.list.due, self.deletions_from].into_iter().chain(retries).filter(|at| *at > now).min()
+    }
+
+    /// Whether this is what is known to be wrong with a datasource already.
+    #[must_use]
+    pub fn is_known(&self, name: &DatasourceName, fault: &Fault) -> bool {
+        self.standings.get(name).is_some_and(|standing| standing.error.as_ref() == Some(&fault.message))
     }
 
     /// How every datasource fares: those of the tree, and orphans.

@@ -78,10 +78,7 @@ impl ResolveLoop {
     fn resolve(&mut self, tree: Tree) -> Resolved {
         let resolution = self.resolver.resolve(&tree.key, &tree.snapshot);
         let before = self.resolved.borrow().clone();
-        let held = {
-            let accepted = self.accepted.borrow();
-            guard::admit(accepted.as_ref(), &resolution.inventory, &resolution.tree, &resolution.rollout, self.max_loss).err()
-        };
+        let held = self.judge(&resolution, before.as_ref().is_some_and(|before| before.held.is_some())).err();
         let datasources = match &held {
             Some(_) => before.as_ref().and_then(|before| before.datasources.clone()),
             None => Some((resolution.datasources.clone(), resolution.invalid.clone())),
@@ -92,6 +89,16 @@ impl ResolveLoop {
         }
         log(before.as_deref(), &resolved);
         resolved
+    }
+
+    fn judge(&self, resolution: &Resolution, was_held: bool) -> Result<(), Held> {
+        let accepted = self.accepted.borrow();
+        let Resolution { inventory, tree, rollout, .. } = resolution;
+        if was_held {
+            guard::release(accepted.as_ref(), inventory, tree, rollout)
+        } else {
+            guard::admit(accepted.as_ref(), inventory, tree, rollout, self.max_loss)
+        }
     }
 
     fn accept(&self, inventory: &Inventory) {

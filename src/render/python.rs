@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use crate::model::value::{Directive, Key, Mapping, Object, Value};
+use crate::model::value::{Directive, Key, Mapping, Value};
 
 /// How wide a line may be before a collection goes over several.
 const WIDTH: usize = 100;
@@ -207,11 +207,10 @@ impl Writer<'_> {
                 group("type(\"Config\", (), {", items, "})")
             }
             Directive::Object(object) => {
-                let Object { class, args, kwargs } = &**object;
                 self.needs = self.needs.and(Needs::IMPORT);
-                let (module, name) = class.split();
-                let mut items = each(args);
-                items.extend(kwargs.iter().map(|(name, value)| (format!("{name}="), value)));
+                let (module, name) = object.class.split();
+                let mut items = each(&object.args);
+                items.extend(object.kwargs.iter().map(|(name, value)| (format!("{name}="), value)));
                 group(format!("_setkeeper_import({}, {})(", string(module), string(name)), items, ")")
             }
             Directive::Merge(mapping) => {
@@ -284,7 +283,7 @@ fn raw(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::model::secret::SecretText;
-    use crate::model::value::DottedName;
+    use crate::model::value::{DottedName, Object};
 
     fn text(value: &Value) -> String {
         expression(value).0
@@ -340,7 +339,11 @@ mod tests {
             (Directive::Class([("a".to_owned(), Value::Int(1))].into()), "type(\"Config\", (), {\"a\": 1})", Needs::default()),
             (Directive::Ref(name.clone()), "_setkeeper_import(\"cachelib.redis\", \"RedisCache\")", Needs::IMPORT),
             (
-                Directive::Object(Object { class: name, args: one(), kwargs: [("host".to_owned(), Value::Null)].into() }.into()),
+                Directive::Object(Box::new(Object {
+                    class: name,
+                    args: one(),
+                    kwargs: [("host".to_owned(), Value::Null)].into(),
+                })),
                 "_setkeeper_import(\"cachelib.redis\", \"RedisCache\")(1, host=None)",
                 Needs::IMPORT,
             ),
@@ -350,7 +353,7 @@ mod tests {
         ] {
             assert_eq!(expression(&Value::Directive(directive)), (expected.to_owned(), needs));
         }
-        let crontab = Directive::Crontab(["0", "3", "*", "*", "mon"].map(str::to_owned).into());
+        let crontab = Directive::Crontab(Box::new(["0", "3", "*", "*", "mon"].map(str::to_owned)));
         let expected = "_setkeeper_crontab(minute=\"0\", hour=\"3\", day_of_week=\"mon\")";
         assert_eq!(expression(&Value::Directive(crontab)), (expected.to_owned(), Needs::CRONTAB));
     }

@@ -5,6 +5,7 @@
 //! it tells nothing of a secret. It costs what changed: the settings' part is a sum.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub struct Target {
 }
 
 /// A text that the caller read, and where from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Source {
     /// The file.
     pub origin: Origin,
@@ -50,7 +51,7 @@ pub struct Sources {
 }
 
 /// One file, whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RenderedFile {
     /// Where it goes.
     pub target: Target,
@@ -68,7 +69,6 @@ pub struct Rendered {
 }
 
 /// One setting as it is written.
-#[derive(Debug)]
 struct Piece {
     text: Box<str>,
     needs: Needs,
@@ -76,7 +76,6 @@ struct Piece {
 }
 
 /// Renders configs, each at the cost of its difference from the one before.
-#[derive(Debug)]
 pub struct Renderer {
     target: Target,
     labels: Labels,
@@ -85,6 +84,20 @@ pub struct Renderer {
     pieces: BTreeMap<Arc<str>, Piece>,
     digest: DigestSum,
     size: usize,
+}
+
+/// Where from, and how much: the text may hold secrets (law 9).
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} bytes)", self.origin, self.text.len())
+    }
+}
+
+/// Where to, and how much: the text may hold secrets (law 9).
+impl fmt::Debug for RenderedFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} bytes)", self.target.path.display(), self.text.len())
+    }
 }
 
 impl Renderer {
@@ -190,5 +203,105 @@ impl Renderer {
             digest.field(file.text.as_bytes());
         }
         Revision::new(digest.short())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::value::{Directive, Value};
+
+    fn key(byte: u8) -> DigestKey {
+        DigestKey::from_bytes(&[byte; 32]).unwrap()
+    }
+
+    fn renderer(labels: &[(&str, &str)]) -> Renderer {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Renderer::new(Target { path: "/x/superset_config.py".into(), mode: 0o640 }, labels)
+    }
+
+    fn config(settings: &[(&'static str, i128)]) -> Arc<Config> {
+        Arc::new(settings.iter().map(|(name, number)| (*name, Value::Int(*number))).collect())
+    }
+
+    fn source(text: &str) -> Source {
+        Source { origin: Origin::new("/src"), text: text.into() }
+    }
+
+    fn with_template(text: &str) -> Sources {
+        Sources { base: None, templates: vec![(source(text), Target { path: "/y".into(), mode: 0o644 })] }
+    }
+
+    fn revision(key: &DigestKey, config: &Arc<Config>, sources: &Sources) -> Revision {
+        renderer(&[]).render(key, config, sources).unwrap().revision
+    }
+
+    #[test]
+    fn law_10_the_revision_is_what_the_files_say() {
+        let none = Sources::default();
+        let base = |text: &str| Sources { base: Some(source(text)), ..Sources::default() };
+        let settings = config(&[("A", 1), ("B", 2)]);
+        let one = revision(&key(1), &settings, &none);
+        assert_eq!(one, revision(&key(1), &config(&[("B", 2), ("A", 1)]), &none));
+        let mut all = vec![one, revision(&key(2), &settings, &none), revision(&key(1), &config(&[("A", 2), ("B", 1)]), &none)];
+        all.extend(
+            [base(""), base("X = 1"), with_template("{{ config.A }}"), with_template("x")]
+                .map(|sources| revision(&key(1), &settings, &sources)),
+        );
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+        // A change which a template does not show is none of its file.
+        assert_eq!(
+            revision(&key(1), &settings, &with_template("1")),
+            revision(&key(1), &settings, &with_template("{{ config.A }}"))
+        );
+    }
+
+    #[test]
+    fn labels_count_only_where_a_template_shows_them() {
+        let settings = config(&[("A", 1)]);
+        let of =
+            |zone: &str, sources: &Sources| renderer(&[("zone", zone)]).render(&key(1), &settings, sources).unwrap().revision;
+        assert_eq!(of("a", &Sources::default()), of("b", &Sources::default()));
+        assert_ne!(of("a", &with_template("{{ labels.zone }}")), of("b", &with_template("{{ labels.zone }}")));
+    }
+
+    #[test]
+    fn everything_wrong_with_base_and_templates_is_told_at_once() {
+        let mut sources = with_template("{{ config.MISSING }}");
+        sources.templates.extend(with_template("{% if %}").templates);
+        sources.base = Some(source("# coding: latin-1"));
+        let problems = renderer(&[]).render(&key(1), &config(&[]), &sources).unwrap_err();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+    }
+
+    #[test]
+    fn law_9_what_is_rendered_prints_no_secret() {
+        let secret = Value::Directive(Directive::Secret(crate::model::secret::SecretText::new("canary")));
+        let settings: Arc<Config> = Arc::new([("A", secret), ("B", "canary".into())].into_iter().collect());
+        let sources = Sources { base: Some(source("canary")), ..Sources::default() };
+        let rendered = renderer(&[]).render(&key(1), &settings, &sources).unwrap();
+        assert!(rendered.files[0].text.contains("canary"));
+        assert!(!format!("{rendered:?} {sources:?} {settings:?}").contains("canary"));
+    }
+
+    proptest! {
+        #[test]
+        fn law_12_coming_from_another_config_makes_no_difference(
+            configs in proptest::collection::vec(proptest::collection::btree_map(0..6_u8, 0..4_i128, 0..6), 1..6),
+        ) {
+            const NAMES: [&str; 6] = ["A", "B", "C", "D", "E", "F"];
+            let mut grown = renderer(&[]);
+            for settings in configs {
+                let settings: Vec<_> = settings.into_iter().map(|(name, number)| (NAMES[usize::from(name)], number)).collect();
+                let (key, config, sources) = (key(u8::from(settings.len() > 4)), config(&settings), Sources::default());
+                let fresh = renderer(&[]).render(&key, &config, &sources).unwrap();
+                let found = grown.render(&key, &config, &sources).unwrap();
+                prop_assert_eq!(&found.files[0].text, &fresh.files[0].text);
+                prop_assert_eq!(found, fresh);
+            }
+        }
     }
 }

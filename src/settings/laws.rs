@@ -29,11 +29,16 @@ pub(super) fn zookeeper(zookeeper: &Zookeeper) -> Broken {
 }
 
 pub(super) fn tls(tls: &Tls) -> Broken {
-    match (&tls.cert, &tls.key) {
+    let mut broken = match (&tls.cert, &tls.key) {
         (Some(_), None) => vec![("cert", Wrong::new("needs `key` as well"))],
         (None, Some(_)) => vec![("key", Wrong::new("needs `cert` as well"))],
         _ => Vec::new(),
+    };
+    if !tls.verify_hostname {
+        let wrong = Wrong::new("`false` is not supported");
+        broken.push(("verify_hostname", wrong.hint("give the servers certificates that bear their names")));
     }
+    broken
 }
 
 pub(super) fn layout(source: &Source, layout: &Layout) -> Broken {

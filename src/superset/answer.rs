@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_proxy_s_answer_to_a_write_leaves_its_outcome_unknown() {
         for status in 502..=504 {
-            assert!(meant(status, "", true).outcome_is_unknown());
+            assert!(meant(status, "", true).must_observe());
             assert!(matches!(meant(status, "", false), CallError::Server { .. }));
         }
     }

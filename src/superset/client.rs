@@ -69,9 +69,16 @@ impl Client {
     pub fn new(base: &Url, username: &str, password: watch::Receiver<SecretText>, timeout: Duration) -> Result<Self, CallError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder();
+        if base.scheme() == "http" {
+            // Beside its Superset the agent speaks plain HTTP, and must not fail to start in an image without authorities.
+            http = http.tls_certs_only([]);
+        }
+        let http = http
             .default_headers(headers)
             .user_agent(concat!("setkeeper/", env!("CARGO_PKG_VERSION")))
+            // Superset lies beside us: a proxy that the environment names is for elsewhere, and would see the password.
+            .no_proxy()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT.min(timeout))
             .pool_idle_timeout(IDLE)
@@ -143,7 +150,8 @@ impl Client {
     async fn send(&self, call: &Call<'_>, session: &Session) -> Result<Received, CallError> {
         let mut request = self.request(call).bearer_auth(session.token.expose());
         if call.is_write {
-            let csrf = session.csrf.get_or_try_init(|| self.csrf(call.deadline, &session.token)).await?;
+            let csrf = session.csrf.get_or_try_init(|| self.csrf(call.deadline, &session.token));
+            let csrf = self.within(call.deadline, csrf).await??;
             request = request.header("X-CSRFToken", sensitive(&csrf.token)?).header(COOKIE, sensitive(&csrf.cookies)?);
             // Over HTTPS, Flask's CSRF check wants to see where the call comes from.
             request = request.header(REFERER, format!("{}/", self.0.base));
@@ -210,11 +218,10 @@ impl Client {
             let session = session.as_ref()?;
             (session.is_fresh() && !refused.is_some_and(|refused| Arc::ptr_eq(refused, session))).then(|| Arc::clone(session))
         };
-        if let Some(session) = usable(&*self.0.session.read().await) {
+        if let Some(session) = usable(&*self.within(deadline, self.0.session.read()).await?) {
             return Ok(session);
         }
-        let waiting = tokio::time::timeout_at(deadline.into(), self.0.session.write());
-        let mut kept = waiting.await.map_err(|_| CallError::TimedOut(self.0.timeout))?;
+        let mut kept = self.within(deadline, self.0.session.write()).await?;
         if let Some(session) = usable(&kept) {
             return Ok(session);
         }
@@ -222,6 +229,11 @@ impl Client {
         let session = Arc::new(self.new_session(deadline, by_refresh).await?);
         *kept = Some(Arc::clone(&session));
         Ok(session)
+    }
+
+    /// What `waiting` comes to, unless the deadline comes first: another call may be logging in, and may be slow.
+    async fn within<T>(&self, deadline: Instant, waiting: impl Future<Output = T>) -> Result<T, CallError> {
+        tokio::time::timeout_at(deadline.into(), waiting).await.map_err(|_| CallError::TimedOut(self.0.timeout))
     }
 
     async fn new_session(&self, deadline: Instant, refresh: Option<SecretText>) -> Result<Session, CallError> {

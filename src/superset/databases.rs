@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use reqwest::Method;
 use serde::Deserialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::answer::CONNECTION_FAILED;
@@ -22,6 +22,10 @@ const DATABASES: &str = "/api/v1/database/";
 
 /// The fields of [`Connection`]; all the columns of a list of a thousand take Superset nine times as long.
 const COLUMNS: &str = "columns:!(id,uuid,database_name,changed_on,extra),page_size:-1";
+
+const NAME: &str = "database_name";
+
+const URI: &str = "sqlalchemy_uri";
 
 const TUNNEL: &str = "ssh_tunnel";
 
@@ -62,7 +66,11 @@ impl Client {
 
     /// All that Superset tells of one connection.
     pub async fn stored(&self, id: i64) -> Result<Stored, CallError> {
-        let answer = self.call(self.get(&format!("{DATABASES}{id}/connection"))).await?;
+        self.stored_by(id, self.deadline()).await
+    }
+
+    async fn stored_by(&self, id: i64, deadline: Instant) -> Result<Stored, CallError> {
+        let answer = self.call(Call { deadline, ..self.get(&format!("{DATABASES}{id}/connection")) }).await?;
         let Some(Json::Object(fields)) = answer.get("result") else {
             return Err(CallError::Unexpected("a connection without fields".to_owned()));
         };
@@ -85,23 +93,29 @@ impl Client {
         }
     }
 
-    /// Changes the fields that `request` has, and no other.
+    /// Changes the fields that `request` has, and no other, of the connection `id`: if it still bears the request's UUID, or is
+    /// of the request's name where the request gives it that UUID (law 8).
     pub async fn update(&self, id: i64, request: &Request) -> Result<(), CallError> {
-        match self.put(id, request).await {
+        let deadline = self.deadline();
+        let there = self.stored_by(id, deadline).await?;
+        let is_ours = there.fields.get("uuid") == Some(&json!(request.uuid));
+        let is_adopted = request.open.contains_key("uuid") && there.fields.get(NAME) == request.open.get(NAME);
+        if !is_ours && !is_adopted {
+            return Err(CallError::Gone);
+        }
+        match self.put(id, request, deadline).await {
             // Up to 5.0, Superset refuses even to take away a tunnel that is not there where tunnels are switched off.
             Err(CallError::Refused(_)) if request.open.get(TUNNEL) == Some(&Json::Null) => {
                 let others: Vec<_> = request.names().into_iter().filter(|name| *name != TUNNEL).collect();
-                self.put(id, &request.only(&others)).await
+                self.put(id, &request.only(&others), deadline).await
             }
             result => result,
         }
     }
 
-    async fn put(&self, id: i64, request: &Request) -> Result<(), CallError> {
+    async fn put(&self, id: i64, request: &Request, deadline: Instant) -> Result<(), CallError> {
         let (body, scrub, path) = (request.body(), Scrub::new(&request.secrets), format!("{DATABASES}{id}"));
-        let call = Call { body: Some(&body), scrub: &scrub, ..self.write(Method::PUT, &path) };
-        let deadline = call.deadline;
-        match self.call(call).await {
+        match self.call(Call { body: Some(&body), scrub: &scrub, deadline, ..self.write(Method::PUT, &path) }).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.explain(error, Some(id), request, deadline).await),
         }
@@ -110,19 +124,24 @@ impl Client {
     /// Has Superset connect as it would with this connection, and changes nothing.
     pub async fn test(&self, request: &Request) -> Result<(), CallError> {
         // Every other field is refused here.
-        let known =
-            ["database_name", "extra", "impersonate_user", "masked_encrypted_extra", "server_cert", "sqlalchemy_uri", TUNNEL];
-        let request = request.only(&known);
-        let (body, scrub, path) = (request.body(), Scrub::new(&request.secrets), format!("{DATABASES}test_connection/"));
-        self.call(Call { body: Some(&body), scrub: &scrub, ..self.write(Method::POST, &path) }).await.map(drop)
+        let request = request.only(&[NAME, "extra", "impersonate_user", "masked_encrypted_extra", "server_cert", URI, TUNNEL]);
+        let (body, scrub, deadline) = (request.body(), Scrub::new(&request.secrets), self.deadline());
+        let path = format!("{DATABASES}test_connection/");
+        match self.call(Call { body: Some(&body), scrub: &scrub, deadline, ..self.write(Method::POST, &path) }).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.or_no_driver(error, &request, deadline).await),
+        }
     }
 
-    /// Deletes a connection that nothing uses.
-    pub async fn delete(&self, id: i64) -> Result<(), CallError> {
-        let path = format!("{DATABASES}{id}");
-        match self.call(self.write(Method::DELETE, &path)).await {
+    /// Deletes the connection `id`, if it still bears this UUID (law 8) and nothing uses it.
+    pub async fn delete(&self, id: i64, uuid: Uuid) -> Result<(), CallError> {
+        let (path, deadline) = (format!("{DATABASES}{id}"), self.deadline());
+        if self.stored_by(id, deadline).await?.fields.get("uuid") != Some(&json!(uuid)) {
+            return Err(CallError::Gone);
+        }
+        match self.call(Call { deadline, ..self.write(Method::DELETE, &path) }).await {
             Ok(_) => Ok(()),
-            Err(CallError::Refused(message)) => match self.dependents(id).await {
+            Err(CallError::Refused(message)) => match self.dependents(id, deadline).await {
                 names if names.is_empty() => Err(CallError::Refused(message)),
                 names => Err(CallError::Dependents(names)),
             },
@@ -132,11 +151,11 @@ impl Client {
 
     /// What uses a connection, by name: datasets first, since those alone block its deletion. Whatever our user may not see
     /// is missing.
-    pub async fn dependents(&self, id: i64) -> Vec<String> {
+    async fn dependents(&self, id: i64, deadline: Instant) -> Vec<String> {
         let query = format!("q=(filters:!((col:database,opr:rel_o_m,value:{id})),columns:!(table_name),page_size:{NAMED})");
-        let datasets = self.call(Call { query: &query, ..self.get("/api/v1/dataset/") }).await;
+        let datasets = self.call(Call { query: &query, deadline, ..self.get("/api/v1/dataset/") }).await;
         let path = format!("{DATABASES}{id}/related_objects/");
-        let related = self.call(self.get(&path)).await.unwrap_or_default();
+        let related = self.call(Call { deadline, ..self.get(&path) }).await.unwrap_or_default();
         [
             named("dataset", "table_name", &datasets.unwrap_or_default()),
             named("chart", "slice_name", &related["charts"]),
@@ -169,24 +188,25 @@ impl Client {
         self.listed(&rison, deadline).await.ok()?.first().map(|connection| connection.id)
     }
 
-    /// The same error, or what it stands for: of a conflict and of a missing driver Superset speaks in words that depend on
-    /// its version, and that it also uses for other things. All this within what is left of the call's time.
+    /// The same error, or the conflict or missing driver that it stands for, for which Superset uses words that depend on its
+    /// version and that it also uses for other things. All this within what is left of the call's time.
     async fn explain(&self, error: CallError, own: Option<i64>, request: &Request, deadline: Instant) -> CallError {
-        let is_vague = match &error {
-            CallError::Refused(_) | CallError::Server { .. } => true,
-            CallError::Unreachable(message) => message.contains(CONNECTION_FAILED),
-            _ => false,
-        };
-        if !is_vague {
-            return error;
-        }
         if matches!(error, CallError::Refused(_))
             && let Some(conflict) = self.conflict(own, request, deadline).await
         {
             return conflict;
         }
+        self.or_no_driver(error, request, deadline).await
+    }
+
+    async fn or_no_driver(&self, error: CallError, request: &Request, deadline: Instant) -> CallError {
+        let is_vague = match &error {
+            CallError::Refused(_) | CallError::Server { .. } => true,
+            CallError::Unreachable(message) => message.contains(CONNECTION_FAILED),
+            _ => false,
+        };
         match engine(request) {
-            Some(engine) if self.lacks(engine, deadline).await => CallError::NoDriver(engine.to_owned()),
+            Some(engine) if is_vague && self.lacks(engine, deadline).await => CallError::NoDriver(engine.to_owned()),
             _ => error,
         }
     }
@@ -199,7 +219,7 @@ impl Client {
         {
             return Some(CallError::UuidTaken { id });
         }
-        let id = self.find("database_name", text("database_name")?, deadline).await.filter(other)?;
+        let id = self.find(NAME, text(NAME)?, deadline).await.filter(other)?;
         Some(CallError::NameTaken { id })
     }
 
@@ -214,8 +234,8 @@ impl Client {
 
 /// The engine alone, from the URI of a request that has one.
 fn engine(request: &Request) -> Option<&str> {
-    let open = request.open.get("sqlalchemy_uri").and_then(Json::as_str);
-    let uri = open.or_else(|| request.sealed.get("sqlalchemy_uri").map(|sealed| sealed.expose().trim_start_matches('"')))?;
+    let open = request.open.get(URI).and_then(Json::as_str);
+    let uri = open.or_else(|| request.sealed.get(URI).map(|sealed| sealed.expose().trim_start_matches('"')))?;
     uri.split_once("://")?.0.split('+').next()
 }
 

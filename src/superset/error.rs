@@ -1,8 +1,8 @@
 //! What can go wrong when Superset is called, and what to do about each.
 //!
 //! Every text in here has been through [`super::scrub::Scrub`]: Superset's messages may echo a URI with its password (law 9).
-//! [`CallError::retry`] says when the same call may succeed; [`CallError::outcome_is_unknown`] says that a write may have
-//! been carried out all the same, so that the caller must observe before it writes again (law 7).
+//! [`CallError::retry`] says when the same call may succeed; [`CallError::must_observe`] says that Superset may not be
+//! as it was known to be, so that the caller must observe before it writes again (law 7).
 
 use std::time::Duration;
 
@@ -80,8 +80,8 @@ pub enum CallError {
     /// An answer that Superset never gives: a redirect, a page in place of JSON, a list that is not whole.
     #[error("superset answered what was not expected: {0}")]
     Unexpected(String),
-    /// Superset has no connection of that id.
-    #[error("superset has no such connection")]
+    /// Superset has no connection of that id, or one with another UUID: some metadata databases give an id again.
+    #[error("superset no longer has that connection")]
     Gone,
     /// The database behind the connection does not answer.
     #[error("the database cannot be reached: {0}")]
@@ -140,10 +140,19 @@ impl CallError {
         }
     }
 
-    /// Whether a write may have been carried out although it failed: observe before writing again.
+    /// Whether Superset may not be as it was known to be: a write may have been carried out although it failed, or what it was
+    /// meant for is another connection now. Observe before writing again.
     #[must_use]
-    pub fn outcome_is_unknown(&self) -> bool {
-        matches!(self, Self::Unanswered { .. } | Self::Gateway(_) | Self::Server { .. } | Self::Unexpected(_))
+    pub fn must_observe(&self) -> bool {
+        matches!(
+            self,
+            Self::Unanswered { .. }
+                | Self::Gateway(_)
+                | Self::Server { .. }
+                | Self::Unexpected(_)
+                | Self::Gone
+                | Self::UuidTaken { .. }
+        )
     }
 
     /// Whether Superset itself, rather than this one connection, is what fails: every other call would fail alike.

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::gunicorn::{GunicornError, hup};
-use super::scrub::Scrub;
+use crate::model::secret::SecretText;
 use crate::settings::{Reload, ReloadStrategy};
 
 /// How much of a command's output is kept, in bytes: its end, where the reason stands.
@@ -65,29 +65,48 @@ pub enum ReloadError {
         source: io::Error,
     },
     /// The command failed.
-    #[error("{program} ended with {status}{}", said(.output))]
+    #[error("{program} ended with {status}")]
     Failed {
         /// The command's first word.
         program: String,
         /// How it ended.
         status: ExitStatus,
-        /// The end of what it said.
-        output: String,
+        /// The end of what it said. It may hold any secret of this host, in any spelling, so it is one itself.
+        output: SecretText,
     },
     /// The command took too long and was ended.
-    #[error("{program} did not end within {limit:?}{}", said(.output))]
+    #[error("{program} did not end within {limit:?}")]
     TooSlow {
         /// The command's first word.
         program: String,
         /// How long it had.
         limit: Duration,
         /// The end of what it said.
-        output: String,
+        output: SecretText,
     },
 }
 
-fn said(output: &str) -> String {
-    if output.is_empty() { String::new() } else { format!(", saying: {output}") }
+impl ReloadError {
+    /// The end of what a command said that failed, if it said anything.
+    #[must_use]
+    pub fn last_words(&self) -> Option<&SecretText> {
+        match self {
+            Self::Failed { output, .. } | Self::TooSlow { output, .. } if !output.expose().is_empty() => Some(output),
+            _ => None,
+        }
+    }
+}
+
+impl ReloadError {
+    /// Whether there is no process to be told: gunicorn writes its pid file before a worker loads the config.
+    #[must_use]
+    pub fn finds_nobody(&self) -> bool {
+        match self {
+            Self::Gunicorn(GunicornError::PidFile { source, .. }) => source.kind() == io::ErrorKind::NotFound,
+            Self::Gunicorn(GunicornError::Stale { .. }) => true,
+            _ => false,
+        }
+    }
 }
 
 impl Way {
@@ -169,8 +188,7 @@ impl Drop for Group {
     }
 }
 
-/// Reads to the end, or until it is enough, and keeps the last of it, from the start of a word: of a password that is cut in
-/// two nothing would tell that the rest is one.
+/// Reads to the end, or until it is enough, and keeps the last of it, from the start of a word.
 fn tail(mut from: impl AsyncRead + Unpin + Send + 'static, enough: &CancellationToken) -> JoinHandle<String> {
     let enough = enough.clone();
     tokio::spawn(async move {
@@ -187,7 +205,7 @@ fn tail(mut from: impl AsyncRead + Unpin + Send + 'static, enough: &Cancellation
     })
 }
 
-async fn last_words(outputs: [Option<JoinHandle<String>>; 2], enough: &CancellationToken) -> String {
+async fn last_words(outputs: [Option<JoinHandle<String>>; 2], enough: &CancellationToken) -> SecretText {
     let mut text = String::new();
     for mut output in outputs.into_iter().flatten() {
         let read = if let Ok(read) = timeout(LAST_WORDS, &mut output).await {
@@ -198,7 +216,7 @@ async fn last_words(outputs: [Option<JoinHandle<String>>; 2], enough: &Cancellat
         };
         text.push_str(&read.unwrap_or_default());
     }
-    Scrub::patterns().clean_end(&text)
+    SecretText::new(text)
 }
 
 #[cfg(test)]
@@ -244,11 +262,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn law_9_a_failed_command_shows_the_end_of_what_it_said_and_no_password() {
-        let script = "seq 9999; echo 'no route to pg://u:canary@h' >&2; exit 3";
-        let error = sh(script).reload(Duration::from_secs(10)).await.unwrap_err().to_string();
-        assert!(error.starts_with("sh ended with exit status: 3, saying: "), "{error}");
-        assert!(error.ends_with("9998 9999 no route to pg://u:***@h"), "{error}");
+    async fn law_9_a_failed_command_does_not_show_what_it_said_and_the_end_of_it_is_kept() {
+        let script = "seq 9999; echo canary >&2; exit 3";
+        let error = sh(script).reload(Duration::from_secs(10)).await.unwrap_err();
+        assert_eq!(error.to_string(), "sh ended with exit status: 3");
+        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        let words = error.last_words().unwrap().expose();
+        assert!(words.ends_with("9998\n9999\ncanary\n") && words.len() < 2 * TAIL, "{words}");
     }
 
     #[tokio::test]
@@ -263,8 +283,9 @@ mod tests {
         let file = folder.path().join("pid");
         let script = format!("sleep 60 & echo $! >{}; echo working; wait", file.display());
         let began = Instant::now();
-        let error = sh(&script).reload(Duration::from_secs(1)).await.unwrap_err().to_string();
-        assert_eq!(error, "sh did not end within 1s, saying: working");
+        let error = sh(&script).reload(Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(error.to_string(), "sh did not end within 1s");
+        assert_eq!(error.last_words().unwrap().expose(), "working\n");
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert!(!runs(&fs::read_to_string(file).unwrap()));

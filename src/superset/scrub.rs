@@ -51,30 +51,31 @@ impl Scrub {
         text
     }
 
-    /// The same; of a long one, the end.
-    #[must_use]
-    pub fn clean_end(&self, message: &str) -> String {
-        let text = self.whole(message);
-        match text.char_indices().nth_back(KEPT) {
-            Some((cut, first)) => format!("…{}", &text[cut + first.len_utf8()..]),
-            None => text,
-        }
-    }
-
     fn whole(&self, message: &str) -> String {
         let mut text = message.to_owned();
         for secret in self.spellings.iter().map(SecretText::expose) {
-            if !text.contains(secret) {
-                continue;
-            }
+            let Some(clean) = without(&text, secret) else { continue };
             if secret.len() < SHORT {
                 return "a message that was withheld, because it may contain a secret".to_owned();
             }
-            text = text.replace(secret, REDACTED);
+            text = clean;
         }
         let text = without_assignments(&without_userinfo(&text));
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
+}
+
+/// The text without `secret`, or `None` where it does not have it. Whatever the case: DuckDB repeats what it was given in capitals.
+fn without(text: &str, secret: &str) -> Option<String> {
+    let (lower, secret) = (text.to_ascii_lowercase(), secret.to_ascii_lowercase());
+    let mut rest = 0;
+    let mut clean = String::new();
+    for (at, _) in lower.match_indices(&secret) {
+        clean.push_str(&text[rest..at]);
+        clean.push_str(REDACTED);
+        rest = at + secret.len();
+    }
+    (rest > 0).then(|| clean + &text[rest..])
 }
 
 fn spellings(secret: &str) -> BTreeSet<String> {
@@ -182,6 +183,7 @@ mod tests {
             "ca%2Fna%40ry%3A'x\\y",
             "ca/na@ry:\\'x\\\\y",
             "ca/na@ry:'x\\\\y",
+            "CA/NA@RY:'X\\Y",
             "ca%2Fna%40ry%3A%27x%5Cy",
         ] {
             assert_eq!(clean(&[secret], &format!("no login with {echo} here")), "no login with *** here", "{echo}");
@@ -224,7 +226,5 @@ mod tests {
         assert_eq!(clean(&[], "one\n  two\t\tthree\n"), "one two three");
         let long = clean(&[], &"ä".repeat(2_000));
         assert_eq!(long.chars().count(), 501);
-        assert!(Scrub::default().clean_end(&format!("{}end", "ä".repeat(2_000))).ends_with("ääend"));
-        assert_eq!(Scrub::default().clean_end(&"ä".repeat(500)), "ä".repeat(500));
     }
 }

@@ -9,35 +9,37 @@ use setkeeper::cli;
 use tempfile::TempDir;
 
 /// Runs the program in a folder and an environment of its own, away from the settings of this host.
-struct Run {
-    dir: TempDir,
-    env: Vec<(&'static str, &'static str)>,
+pub struct Run {
+    pub dir: TempDir,
+    pub env: Vec<(&'static str, &'static str)>,
 }
 
 impl Run {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let run = Self { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
         run.file("empty.yaml", "").env("SETKEEPER_CONFIG", "empty.yaml")
     }
 
-    fn file(self, name: &str, text: &str) -> Self {
-        fs::write(self.dir.path().join(name), text).unwrap();
+    pub fn file(self, name: &str, text: &str) -> Self {
+        let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
         self
     }
 
-    fn env(mut self, name: &'static str, value: &'static str) -> Self {
+    pub fn env(mut self, name: &'static str, value: &'static str) -> Self {
         self.env.push((name, value));
         self
     }
 
-    fn output(&self, arguments: &[&str]) -> Output {
+    pub fn output(&self, arguments: &[&str]) -> Output {
         let mut command = Command::cargo_bin("setkeeper").unwrap();
         command.current_dir(self.dir.path()).env_clear().envs(self.env.iter().copied());
         command.args(arguments).output().unwrap()
     }
 
     /// What a person sees, streams told apart.
-    fn shown(&self, arguments: &[&str]) -> String {
+    pub fn shown(&self, arguments: &[&str]) -> String {
         let output = self.output(arguments);
         let mut shown =
             format!("$ {}\nexit code: {}\n", [&["setkeeper"], arguments].concat().join(" "), output.status.code().unwrap());
@@ -69,6 +71,7 @@ fn misuse_ends_with_2() {
         ("missing-argument", &["config", "set", "ROW_LIMIT"]),
         ("bad-format", &["status", "-o", "xml"]),
         ("bad-set", &["check", "--set", "superset.password:canary"]),
+        ("password", &["check", "--set", "superset.password=canary"]),
         ("plan", &["plan", "--exit-code", "now"]),
     ] {
         insta::assert_snapshot!(format!("misuse-{name}"), Run::new().shown(arguments));
@@ -79,6 +82,7 @@ fn misuse_ends_with_2() {
 #[test]
 fn check_is_content_with_sound_settings() {
     let run = Run::new().file("a.yaml", "source: {directory: {path: tree}}\ncheck: {require: none}\n");
+    let run = run.file("tree/config/10-a.yaml", "ROW_LIMIT: 5000\n");
     insta::assert_snapshot!("check-sound", run.shown(&["check", "-c", "a.yaml", "-o", "json"]));
 }
 
@@ -102,7 +106,8 @@ fn check_says_where_yaml_does_not_parse() {
 
 #[test]
 fn warnings_are_shown_and_are_no_failure() {
-    insta::assert_snapshot!("check-warnings", Run::new().shown(&["check"]));
+    let run = Run::new().file("a.yaml", "source: {directory: {path: tree}}\n").file("tree/config.yaml", "ROW_LIMT: 5000\n");
+    insta::assert_snapshot!("check-warnings", run.shown(&["check", "-c", "a.yaml"]));
 }
 
 #[test]

@@ -4,7 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod cli;
+mod cli_agent;
+mod cli_tree;
 mod literals;
+mod papers;
 mod pushes;
 mod rendered;
 mod settings;

@@ -13,7 +13,7 @@ use crate::desired::explain::explain;
 use crate::desired::lens::Lens;
 use crate::desired::resolver::{Resolution, Resolver};
 use crate::model::problem::Problem;
-use crate::model::snapshot::{Node, Origin, Snapshot};
+use crate::model::snapshot::{Branch, Node, Origin, Snapshot};
 use crate::output::{self, Advice, Problems};
 use crate::settings::Settings;
 use crate::zookeeper::cluster::Cluster;
@@ -21,101 +21,135 @@ use crate::zookeeper::cluster::Cluster;
 /// The fragment for what no other fragment holds.
 const OWN: &str = "50-cli";
 
+/// What somebody wants changed.
+struct Wish<'a> {
+    /// Where, if they say so.
+    fragment: Option<&'a str>,
+    /// What.
+    key: &'a str,
+    /// Its new value; none takes it out.
+    given: Option<Given>,
+}
+
 /// Sets a key.
 pub(super) fn set(settings: &Settings, fragment: Option<&str>, key: &str, yaml: &str) -> anyhow::Result<ExitCode> {
     let given = Given::parse(yaml).map_err(|problems| Problems { subject: "value", problems })?;
-    run(settings, fragment, key, Some(&given))
+    tree::block_on(Wish { fragment, key, given: Some(given) }.run(settings))
 }
 
 /// Takes a key out.
 pub(super) fn unset(settings: &Settings, fragment: Option<&str>, key: &str) -> anyhow::Result<ExitCode> {
-    run(settings, fragment, key, None)
+    tree::block_on(Wish { fragment, key, given: None }.run(settings))
 }
 
-fn run(settings: &Settings, fragment: Option<&str>, key: &str, given: Option<&Given>) -> anyhow::Result<ExitCode> {
-    tree::block_on(async {
+impl Wish<'_> {
+    async fn run(&self, settings: &Settings) -> anyhow::Result<ExitCode> {
         let cluster = tree::cluster(settings).await?;
-        let seen = tree::within(settings, Seen::of(&cluster)).await?;
-        let edited = Edited::plan(settings, &cluster, &seen, fragment, key, given)?;
-        if edited.change.before == edited.change.after {
-            output::say(&format!("{} is as it was", edited.change.path));
+        let seen = Seen::of(&cluster).await?;
+        let change = self.change(settings, &cluster, &seen)?;
+        if change.before == change.after {
+            output::say(&format!("{} is as it was", change.path));
         } else {
-            change::commit(&cluster, std::slice::from_ref(&edited.change)).await?;
-            output::say(&format!("{}d {}", edited.change.verb(), edited.change.path));
+            change::commit(&cluster, std::slice::from_ref(&change)).await?;
+            output::say(&format!("{}d {}", change.verb(), change.path));
         }
         cluster.close().await;
         Ok(ExitCode::SUCCESS)
-    })
-}
+    }
 
-struct Edited {
-    change: Change,
-}
-
-impl Edited {
-    fn plan(
-        settings: &Settings,
-        cluster: &Cluster,
-        seen: &Seen,
-        fragment: Option<&str>,
-        key: &str,
-        given: Option<&Given>,
-    ) -> anyhow::Result<Self> {
+    fn change(&self, settings: &Settings, cluster: &Cluster, seen: &Seen) -> anyhow::Result<Change> {
         let root = cluster.paths().config();
-        let name = choose(seen, root, fragment, key, given.is_some())?;
+        let name = self.choose(seen, root)?;
         let path = change::path(root, name.as_deref());
         let before = change::node(&seen.snapshot.config, name.as_deref());
         let text = before.map(|node| text(node, &path)).transpose()?.unwrap_or_default();
-        let edited = match given {
-            Some(given) => edit::set(&text, key, given),
-            None => edit::unset(&text, key),
+        let edited = match &self.given {
+            Some(given) => edit::set(&text, self.key, given),
+            None => edit::unset(&text, self.key),
         };
-        let edited = edited.map_err(|error| refused(&error, &path, given.is_some()))?;
+        let edited = edited.map_err(|error| refused(&error, &path, self.given.is_some()))?;
         // A fragment of our own that holds nothing any more has done its work.
         let is_done = name.as_deref() == Some(OWN) && edited.trim().is_empty();
         let after: Option<Arc<[u8]>> = (!is_done).then(|| edited.as_bytes().into());
         let config = change::with(&seen.snapshot.config, root, name.as_deref(), after.as_ref());
-        check(settings, seen, &Snapshot { config, ..seen.snapshot.clone() }, &path, &edited, key, given.is_some())?;
-        Ok(Self { change: Change { before: before.and_then(change::bytes), after, path } })
+        let mut lens = Lens::new(settings);
+        // As an instance sees it for which the fragment counts.
+        lens.labels.extend(edit::when(&edited));
+        let mut resolver = Resolver::new(lens);
+        let resolution = resolver.resolve(&seen.key, &Snapshot { config, ..seen.snapshot.clone() });
+        self.check(&resolver, &resolution, &path)?;
+        Ok(Change { before: before.and_then(change::bytes), after, path })
     }
+
+    /// Which fragment is edited: the one that is named, the one that holds the key, or our own.
+    fn choose(&self, seen: &Seen, root: &str) -> anyhow::Result<Option<String>> {
+        if let Some(fragment) = self.fragment {
+            if fragment == root {
+                return Ok(None);
+            }
+            let name = fragment.strip_prefix(root).and_then(|name| name.strip_prefix('/')).unwrap_or(fragment);
+            change::check_name(name)?;
+            return Ok(Some(name.to_owned()));
+        }
+        let mut holders = holders(&seen.snapshot.config, self.key);
+        match (holders.len(), &self.given) {
+            (1, _) => Ok(holders.remove(0)),
+            (0, Some(_)) => Ok(Some(OWN.to_owned())),
+            (0, None) => {
+                let message = format!("no fragment says anything of {}", self.key);
+                Err(Advice { message, hint: "`setkeeper config get` shows what they set".to_owned() }.into())
+            }
+            _ => {
+                let paths: Vec<_> = holders.iter().map(|name| change::path(root, name.as_deref())).collect();
+                let message = format!("{} is in several fragments: {}", self.key, paths.join(", "));
+                let last = holders.pop().flatten().unwrap_or_else(|| root.to_owned());
+                Err(Advice { message, hint: format!("name one, such as the last: --in {last}") }.into())
+            }
+        }
+    }
+
+    /// Refuses an edit that would put the fragment in error, or that would change nothing because a later fragment wins.
+    fn check(&self, resolver: &Resolver, resolution: &Resolution, path: &str) -> anyhow::Result<()> {
+        let of_it: Vec<_> = resolution.problems.iter().filter(|problem| problem.znode == path).cloned().collect();
+        if of_it.iter().any(Problem::is_error) {
+            return Err(Problems { subject: "fragment as it would be", problems: of_it }.into());
+        }
+        output::say(&output::problems(&of_it));
+        if let Some(later) = self.given.as_ref().and_then(|_| winner(resolver, path, self.key)) {
+            let name = later.as_str().rsplit('/').next().unwrap_or_default();
+            let message = format!("{later} comes after {path} and has the last word about {}", self.key);
+            return Err(Advice { message, hint: format!("set it there: --in {name}") }.into());
+        }
+        if let Err(held) = &resolution.config {
+            output::say(&format!("warning: it takes effect once other fragments are mended: {held}"));
+        }
+        Ok(())
+    }
+}
+
+/// The fragments that say anything of a key, in the order in which they merge.
+fn holders(branch: &Branch, key: &str) -> Vec<Option<String>> {
+    let children = branch.children.iter().filter(|(name, _)| !name.contains('/'));
+    let all = branch.root.iter().map(|node| (None, node)).chain(children.map(|(name, node)| (Some(name.to_string()), node)));
+    all.filter(|(_, node)| says(node, key)).map(|(name, _)| name).collect()
+}
+
+/// The fragment after this one that has the last word about a key.
+fn winner<'r>(resolver: &'r Resolver, path: &str, key: &'r str) -> Option<&'r Origin> {
+    let setting = key.split('.').next().unwrap_or(key);
+    let order: Vec<&Origin> = resolver.fragments().spoken(setting).map(|(origin, _)| origin).collect();
+    let own = order.iter().position(|known| known.as_str() == path)?;
+    let leaves = explain(resolver.fragments(), key);
+    let mut later = order[own + 1..].iter().copied();
+    // A later one that takes the key back leaves no leaf to be seen.
+    let takes_back = leaves.is_empty();
+    later.rfind(|later| takes_back || leaves.iter().any(|leaf| leaf.origin == **later))
 }
 
 fn text(node: &Node, path: &str) -> anyhow::Result<String> {
     let bytes = change::bytes(node).unwrap_or_default();
     let text = std::str::from_utf8(&bytes).map_err(|_| anyhow::anyhow!("{path} is not UTF-8 text"))?;
     Ok(text.to_owned())
-}
-
-/// Which fragment is edited: the one that is named, the one that holds the key, or our own.
-fn choose(seen: &Seen, root: &str, fragment: Option<&str>, key: &str, is_set: bool) -> anyhow::Result<Option<String>> {
-    if let Some(fragment) = fragment {
-        if fragment == root {
-            return Ok(None);
-        }
-        let name = fragment.strip_prefix(root).and_then(|name| name.strip_prefix('/')).unwrap_or(fragment);
-        change::check_name(name)?;
-        return Ok(Some(name.to_owned()));
-    }
-    let branch = &seen.snapshot.config;
-    let children =
-        branch.children.iter().filter(|(name, _)| !name.contains('/')).map(|(name, node)| (Some(name.to_string()), node));
-    let all = branch.root.iter().map(|node| (None, node)).chain(children);
-    let mut holders: Vec<_> = all.filter(|(_, node)| says(node, key)).map(|(name, _)| name).collect();
-    match (holders.len(), is_set) {
-        (1, _) => Ok(holders.remove(0)),
-        (0, true) => Ok(Some(OWN.to_owned())),
-        (0, false) => Err(Advice {
-            message: format!("no fragment says anything of {key}"),
-            hint: "`setkeeper config get` shows what they set".to_owned(),
-        }
-        .into()),
-        _ => {
-            let paths: Vec<_> = holders.iter().map(|name| change::path(root, name.as_deref())).collect();
-            let message = format!("{key} is in several fragments: {}", paths.join(", "));
-            let last = holders.pop().flatten().unwrap_or_else(|| root.to_owned());
-            Err(Advice { message, hint: format!("name one, such as the last: --in {last}") }.into())
-        }
-    }
 }
 
 fn says(node: &Node, key: &str) -> bool {
@@ -136,54 +170,4 @@ fn refused(error: &EditError, path: &str, is_set: bool) -> anyhow::Error {
         EditError::Comments | EditError::Form => "edit the fragment itself: `setkeeper export`, then `apply`".to_owned(),
     };
     Advice { message: format!("failed to edit {path}: {error}"), hint }.into()
-}
-
-/// Refuses an edit that would put the fragment in error, or that would change nothing because a later fragment wins.
-fn check(
-    settings: &Settings,
-    seen: &Seen,
-    after: &Snapshot,
-    path: &str,
-    edited: &str,
-    key: &str,
-    is_set: bool,
-) -> anyhow::Result<()> {
-    // As an instance sees it for which the fragment counts.
-    let mut lens = Lens::new(settings);
-    lens.labels.extend(edit::when(edited));
-    let mut resolver = Resolver::new(lens);
-    let resolution = resolver.resolve(&seen.key, after);
-    let of_it: Vec<_> = resolution.problems.iter().filter(|problem| problem.znode == path).cloned().collect();
-    if of_it.iter().any(Problem::is_error) {
-        return Err(Problems { subject: "fragment as it would be", problems: of_it }.into());
-    }
-    output::say(&output::problems(&of_it));
-    if is_set {
-        winner(&resolver, &resolution, path, key)?;
-    }
-    Ok(())
-}
-
-fn winner(resolver: &Resolver, resolution: &Resolution, path: &str, key: &str) -> anyhow::Result<()> {
-    let leaves = explain(resolver.fragments(), key);
-    let setting = key.split('.').next().unwrap_or(key);
-    let order: Vec<&Origin> = resolver.fragments().spoken(setting).map(|(origin, _)| origin).collect();
-    let place = |origin: &str| order.iter().position(|known| known.as_str() == origin);
-    let own = place(path);
-    let later = leaves.iter().find(|leaf| place(leaf.origin.as_str()) > own).map(|leaf| &leaf.origin);
-    // A later one that takes the key back leaves no leaf to be seen.
-    let last = order.last().filter(|last| leaves.is_empty() && place(last.as_str()) > own).copied();
-    match later.or(last) {
-        Some(later) => {
-            let name = later.as_str().rsplit('/').next().unwrap_or_default();
-            let message = format!("{later} comes after {path} and has the last word about {key}");
-            Err(Advice { message, hint: format!("set it there: --in {name}") }.into())
-        }
-        None => {
-            if let Err(held) = &resolution.config {
-                output::say(&format!("warning: it takes effect once other fragments are mended: {held}"));
-            }
-            Ok(())
-        }
-    }
 }

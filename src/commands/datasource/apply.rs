@@ -10,6 +10,7 @@ use anyhow::Context;
 
 use super::super::change::{self, Change};
 use super::super::tree::{self, Seen};
+use crate::desired::resolver::Resolution;
 use crate::model::datasource::DatasourceName;
 use crate::model::problem::Problem;
 use crate::model::snapshot::Snapshot;
@@ -29,11 +30,13 @@ pub(super) fn run(settings: &Settings, name: Option<&str>, file: &Path) -> anyho
     let after: Arc<[u8]> = read(file)?.into();
     tree::block_on(async {
         let cluster = tree::cluster(settings).await?;
-        let seen = tree::within(settings, Seen::of(&cluster)).await?;
+        let seen = Seen::of(&cluster).await?;
         let child = place(settings, &seen, &name);
         let before = change::node(&seen.snapshot.datasources, child).and_then(change::bytes);
         let root = cluster.paths().datasources();
-        check(settings, &seen, root, child, &name, &after)?;
+        let datasources = change::with(&seen.snapshot.datasources, root, child, Some(&after));
+        let snapshot = Snapshot { datasources, ..seen.snapshot.clone() };
+        check(&tree::resolve(settings, &seen.key, &snapshot).1, &change::path(root, child), &name)?;
         let change = Change { path: change::path(root, child), before, after: Some(after) };
         if change.before == change.after {
             output::say(&format!("{} is as it was", change.path));
@@ -55,11 +58,7 @@ fn place<'n>(settings: &Settings, seen: &Seen, name: &'n str) -> Option<&'n str>
 }
 
 /// Refuses what would be wrong there: by itself, or beside another datasource of the same `database_name`.
-fn check(settings: &Settings, seen: &Seen, root: &str, child: Option<&str>, name: &str, after: &Arc<[u8]>) -> anyhow::Result<()> {
-    let datasources = change::with(&seen.snapshot.datasources, root, child, Some(after));
-    let snapshot = Snapshot { datasources, ..seen.snapshot.clone() };
-    let (_, resolution) = tree::resolve(settings, &seen.key, &snapshot);
-    let path = change::path(root, child);
+fn check(resolution: &Resolution, path: &str, name: &str) -> anyhow::Result<()> {
     let of_it: Vec<_> = resolution.problems.iter().filter(|problem| problem.znode == path).cloned().collect();
     if of_it.iter().any(Problem::is_error) {
         return Err(Problems { subject: "datasource", problems: of_it }.into());

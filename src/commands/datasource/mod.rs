@@ -63,7 +63,7 @@ fn shown(printed: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
 fn delete(settings: &Settings, name: &str) -> anyhow::Result<ExitCode> {
     tree::block_on(async {
         let cluster = tree::cluster(settings).await?;
-        let seen = tree::within(settings, Seen::of(&cluster)).await?;
+        let seen = Seen::of(&cluster).await?;
         find(&seen.resolve(settings).1, name)?;
         let child = child(&seen, name);
         let node = change::node(&seen.snapshot.datasources, child);

@@ -1,8 +1,8 @@
 //! Editing: a fragment's text with one key changed, everything else as its author wrote it.
 //!
 //! In: the text, a dotted path, and the new value as YAML. Out: the new text, or why there is none. The text is cut only at
-//! places that the parser named ([`spots`]), and nobody trusts the knife: a candidate counts only if it reads back as the
-//! old mapping with this one change ([`meaning`]), holds every comment that was there, and is JSON where the text was.
+//! places that the parser named (`spots`), and nobody trusts the knife: a candidate counts only if it reads back as the
+//! old mapping with this one change (`meaning`), holds every comment that was there, and is JSON where the text was.
 
 mod cut;
 mod lines;

@@ -1,8 +1,18 @@
 //! The agent as people run it, as a process, between a real ZooKeeper and a real Superset.
 
 mod articles;
+mod canaries;
+mod directory;
+mod disk;
+mod drift;
 mod main_job;
+mod replies;
+mod secrets;
+mod secure;
 mod sessions;
+mod silence;
+mod superset_faults;
+mod trees;
 mod zookeeper_away;
 
 use std::fs;

@@ -30,7 +30,7 @@ async fn a_superset_that_is_down_is_said_to_be_so_at_once() {
     let wanted = datasource("fault-down", "duckdb:///:memory:", &json!({}));
     for error in [client(&url).list().await.unwrap_err(), client(&url).create(&request_for(&wanted)).await.unwrap_err()] {
         assert!(matches!(error, CallError::Down(_)), "{}", told(&error));
-        assert!(error.is_about_superset() && !error.outcome_is_unknown());
+        assert!(error.is_about_superset() && !error.must_observe());
     }
     assert!(matches!(client(&url).health().await.unwrap_err(), CallError::Down(_)));
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
@@ -86,7 +86,7 @@ async fn law_7_a_write_that_superset_failed_is_not_repeated() {
         proxy.fault(CREATE, 1, Fault::Answer(fault));
         let wanted = datasource("fault-write", "duckdb:///:memory:", &json!({}));
         let error = client(&proxy.url).create(&request_for(&wanted)).await.unwrap_err();
-        assert!(error.outcome_is_unknown(), "{}", told(&error));
+        assert!(error.must_observe(), "{}", told(&error));
         assert_eq!((error.retry(), proxy.count(CREATE)), (Retry::Soon, times));
     }
 }
@@ -98,13 +98,27 @@ async fn law_7_a_write_whose_answer_is_cut_off_is_observed_and_not_repeated() {
     let wanted = datasource("fault-cut", "duckdb:///:memory:", &json!({}));
     proxy.fault(CREATE, 1, Fault::CutAfter);
     let error = client.create(&request_for(&wanted)).await.unwrap_err();
-    assert!(matches!(error, CallError::Unanswered { .. }) && error.outcome_is_unknown(), "{}", told(&error));
+    assert!(matches!(error, CallError::Unanswered { .. }) && error.must_observe(), "{}", told(&error));
     assert_eq!(proxy.count(CREATE), 1);
     let there = listed(&client, &wanted).await.expect("Superset carried it out");
 
     // Whoever writes again all the same is told, and nothing is doubled.
     let again = client.create(&request_for(&wanted)).await.unwrap_err();
     assert!(matches!(again, CallError::NameTaken { id } | CallError::UuidTaken { id } if id == there.id), "{}", told(&again));
+}
+
+#[tokio::test]
+async fn law_7_two_that_create_the_same_at_once_make_one_and_the_other_is_told() {
+    let client = client(&services::shared().await.url);
+    let wanted = datasource("fault-twice", "duckdb:///:memory:", &json!({}));
+    let request = request_for(&wanted);
+    let (one, other) = tokio::join!(client.create(&request), client.create(&request));
+    let (made, told_off) = match (one, other) {
+        (Ok(id), Err(error)) | (Err(error), Ok(id)) => (id, error),
+        both => panic!("{both:?}"),
+    };
+    assert!(matches!(told_off, CallError::NameTaken { id } | CallError::UuidTaken { id } if id == made), "{}", told(&told_off));
+    assert_eq!(listed(&client, &wanted).await.unwrap().id, made);
 }
 
 #[tokio::test]
@@ -117,7 +131,7 @@ async fn law_7_no_call_outlasts_its_deadline() {
     proxy.fault(CREATE, 1, slow);
     let began = Instant::now();
     let error = client.list().await.unwrap_err();
-    assert!(matches!(error, CallError::TimedOut(_)) && !error.outcome_is_unknown(), "{}", told(&error));
+    assert!(matches!(error, CallError::TimedOut(_)) && !error.must_observe(), "{}", told(&error));
     let wanted = datasource("fault-slow", "duckdb:///:memory:", &json!({}));
     let error = client.create(&request_for(&wanted)).await.unwrap_err();
     assert!(matches!(error, CallError::Unanswered { .. }), "{}", told(&error));

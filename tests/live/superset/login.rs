@@ -1,6 +1,6 @@
 //! Logging in: once for many, again where it has run out, refreshed before it does.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use setkeeper::superset::error::{CallError, Retry};
 
@@ -28,6 +28,24 @@ async fn many_calls_at_once_log_in_once() {
         call.await.unwrap().unwrap();
     }
     assert_eq!((proxy.count(LOGIN), proxy.count(LIST)), (1, 8));
+}
+
+#[tokio::test]
+async fn law_7_who_waits_for_another_call_s_login_keeps_to_its_own_deadline() {
+    let proxy = Proxy::before(&services::shared().await.url).await;
+    let client = client_with(&proxy.url, "admin", Duration::from_secs(3));
+    proxy.fault(LOGIN, 2, Fault::Slow(Duration::from_secs(60)));
+    let first = tokio::spawn({
+        let client = client.clone();
+        async move { client.list().await }
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let began = Instant::now();
+    let error = client.list().await.unwrap_err();
+    assert!(matches!(error, CallError::TimedOut(_)), "{}", told(&error));
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(matches!(first.await.unwrap().unwrap_err(), CallError::TimedOut(_)));
+    client.list().await.unwrap();
 }
 
 #[tokio::test]

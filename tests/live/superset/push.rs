@@ -21,11 +21,28 @@ async fn a_connection_is_created_with_our_uuid_and_mark_and_a_second_pass_finds_
     let stored = assert_in_sync(&client, id, &wanted).await;
     assert_eq!(stored.fields["is_managed_externally"], true);
     assert_eq!(stored.fields["uuid"], json!(wanted.uuid));
-    client.delete(id).await.unwrap();
+    client.delete(id, wanted.uuid).await.unwrap();
     assert!(listed(&client, &wanted).await.is_none());
-    assert!(matches!(client.stored(id).await.unwrap_err(), CallError::Gone));
-    assert!(matches!(client.delete(id).await.unwrap_err(), CallError::Gone));
-    assert!(matches!(client.update(id, &request_for(&wanted)).await.unwrap_err(), CallError::Gone));
+    // SQLite gives the id to the next connection, so that whatever is there now must be left alone.
+    assert!(matches!(client.delete(id, wanted.uuid).await.unwrap_err(), CallError::Gone));
+    let timeout = request_for(&wanted).only(&["cache_timeout"]);
+    assert!(matches!(client.update(id, &timeout).await.unwrap_err(), CallError::Gone));
+    assert!(matches!(client.stored(i64::from(i32::MAX)).await.unwrap_err(), CallError::Gone));
+}
+
+#[tokio::test]
+async fn law_8_a_connection_that_has_our_id_and_not_our_uuid_is_left_alone() {
+    let client = client(&services::shared().await.url);
+    let foreign = datasource("push-stranger", "duckdb:///:memory:", &json!({"cache_timeout": 5}));
+    let id = create(&client, &foreign).await;
+    let ours = datasource("push-gone", "duckdb:///:memory:", &json!({"cache_timeout": 6}));
+    let request = request_for(&ours);
+    for part in [request.only(&["cache_timeout"]), request.clone()] {
+        let error = client.update(id, &part).await.unwrap_err();
+        assert!(matches!(error, CallError::Gone) && error.must_observe(), "{}", told(&error));
+    }
+    assert!(matches!(client.delete(id, ours.uuid).await.unwrap_err(), CallError::Gone));
+    assert_in_sync(&client, id, &foreign).await;
 }
 
 /// Every field that can be set on a database that is there, at a value other than Superset's default.

@@ -6,7 +6,7 @@ use serde_json::json;
 use setkeeper::superset::error::{CallError, Retry};
 use setkeeper::superset::preflight::{ProbeError, probe, server};
 
-use super::support::{CANARY, client, create, datasource, listed, request_for, told};
+use super::support::{CANARY, client, client_as, create, datasource, listed, request_for, told};
 use crate::support::http_proxy::silent;
 use crate::support::{free_port, services};
 
@@ -61,6 +61,22 @@ async fn a_driver_that_is_not_installed() {
 }
 
 #[tokio::test]
+async fn a_test_of_a_connection_tells_the_same_and_creates_nothing() {
+    let client = client(&services::shared().await.url);
+    let (mariadb, port) = (services::mariadb().await, free_port());
+    let test = async |uri: &str| client.test(&request_for(&datasource("tested", uri, &json!({})))).await;
+    let mysql = |password: &str| format!("mysql+pymysql://root:{password}@127.0.0.1:{}/sales", mariadb.port);
+    test(&mysql("password")).await.unwrap();
+    let wrong = test(&mysql(&encoded())).await.unwrap_err();
+    assert!(matches!(wrong, CallError::WrongCredentials(_)), "{}", told(&wrong));
+    let down = test(&format!("postgresql://u:{}@127.0.0.1:{port}/d", encoded())).await.unwrap_err();
+    assert!(matches!(down, CallError::Unreachable(_)), "{}", told(&down));
+    let unknown = test(&format!("oracle://u:{}@127.0.0.1/d", encoded())).await.unwrap_err();
+    assert!(matches!(unknown, CallError::NoDriver(_)), "{}", told(&unknown));
+    assert!(listed(&client, &datasource("tested", "duckdb://", &json!({}))).await.is_none());
+}
+
+#[tokio::test]
 async fn a_superset_that_speaks_another_language() {
     let client = client(&services::impatient().await.url);
     let id = create(&client, &datasource("german", "duckdb:///:memory:", &json!({}))).await;
@@ -68,6 +84,16 @@ async fn a_superset_that_speaks_another_language() {
     let down = datasource("german", &format!("postgresql://u:{}@127.0.0.1:{port}/d", encoded()), &json!({}));
     let error = client.update(id, &request_for(&down)).await.unwrap_err();
     assert!(matches!(error, CallError::Unreachable(_)), "{}", told(&error));
+}
+
+#[tokio::test]
+async fn a_user_who_may_not() {
+    let superset = services::shared().await;
+    services::create_user(superset, "gamma", "Gamma");
+    let client = client_as(&superset.url, "gamma", "gamma", Duration::from_secs(30));
+    let error = client.create(&request_for(&datasource("forbidden", "duckdb:///:memory:", &json!({})))).await.unwrap_err();
+    assert!(matches!(&error, CallError::Forbidden { username, .. } if username == "gamma"), "{}", told(&error));
+    assert!(error.is_about_superset() && !error.must_observe());
 }
 
 #[tokio::test]
@@ -117,7 +143,7 @@ async fn a_connection_with_datasets_is_not_deleted_and_they_are_named() {
     let wanted = datasource("in-use", &uri, &json!({}));
     let id = create(&client, &wanted).await;
     services::create_dataset(superset, id, "pg_catalog", "pg_class").await;
-    let error = client.delete(id).await.unwrap_err();
+    let error = client.delete(id, wanted.uuid).await.unwrap_err();
     assert!(matches!(error, CallError::Dependents(_)), "{}", told(&error));
     assert_eq!(error.to_string(), "the connection is in use by dataset \"pg_class\"");
     assert_eq!(error.retry(), Retry::AfterChange);

@@ -32,7 +32,13 @@ pub fn client(url: &str) -> Client {
 
 /// The same with another password or patience.
 pub fn client_with(url: &str, password: &str, timeout: Duration) -> Client {
-    Client::new(&Url::parse(url).unwrap(), "admin", watch::channel(SecretText::new(password)).1, timeout).unwrap()
+    client_as(url, "admin", password, timeout)
+}
+
+/// The same as another user.
+pub fn client_as(url: &str, username: &str, password: &str, timeout: Duration) -> Client {
+    let password = watch::channel(SecretText::new(password)).1;
+    Client::new(&Url::parse(url).unwrap(), username, password, timeout).unwrap()
 }
 
 /// A datasource of this name, with the password that the URI holds.

@@ -129,9 +129,16 @@ impl Agent {
     /// Runs another command with the same settings.
     pub async fn run(&self, arguments: &[&str]) -> Output {
         let mut command = tokio::process::Command::new(PROGRAM);
-        command.args(arguments).arg("--config").arg(self.write_settings()).stdin(Stdio::null());
+        command.args(&self.words(arguments)[1..]).stdin(Stdio::null());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         tokio::time::timeout(PATIENCE, command.output()).await.expect("the command did not end").unwrap()
+    }
+
+    /// The words of another command with the same settings.
+    pub fn words(&self, arguments: &[&str]) -> Vec<String> {
+        let settings = self.write_settings().display().to_string();
+        let arguments = arguments.iter().map(ToString::to_string);
+        [PROGRAM.to_owned()].into_iter().chain(arguments).chain(["--config".to_owned(), settings]).collect()
     }
 
     fn write_settings(&self) -> PathBuf {

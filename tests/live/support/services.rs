@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::free_port;
 
@@ -21,7 +21,8 @@ pub struct Service {
     guard: Child,
     pub port: u16,
     log: PathBuf,
-    _folder: Option<TempDir>,
+    /// Kept for as long as the service runs.
+    folder: Option<TempDir>,
 }
 
 impl Service {
@@ -38,7 +39,7 @@ impl Service {
             .stderr(out)
             .spawn()
             .unwrap();
-        Self { guard, port, log, _folder: None }
+        Self { guard, port, log, folder: None }
     }
 
     async fn ready(self, what: &str, probe: impl AsyncFn(u16) -> bool) -> Self {
@@ -111,6 +112,19 @@ impl Superset {
         let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
         let service = Service::start("superset", self.port, self.folder.path(), &arguments, &self.environment);
         self.service = Some(service.ready("Superset", answers).await);
+    }
+
+    /// Adds an administrator.
+    pub async fn add_admin(&self, name: &str, password: &str) {
+        // The script writes its home's base anew each time: two at once would meet there.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+        let _turn = ONE_AT_A_TIME.lock().await;
+        let mut arguments = self.arguments("cli");
+        let words = ["--", "fab", "create-admin", "--username", name, "--firstname", name, "--lastname", name];
+        arguments.extend(words.map(ToOwned::to_owned));
+        arguments.extend(["--email".to_owned(), format!("{name}@localhost"), "--password".to_owned(), password.to_owned()]);
+        let made = tokio::process::Command::new(service("superset")).args(arguments).output().await.unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     }
 
     /// What it and gunicorn have said.
@@ -222,8 +236,18 @@ async fn database(script: &str) -> Service {
     // PostgreSQL, started by root, runs as somebody else who must get in.
     Command::new("chmod").arg("755").arg(folder.path()).status().unwrap();
     let mut started = Service::start(script, port, folder.path(), &["run", "--port", &port_text, "--dir", &home], &[]);
-    started._folder = Some(folder);
+    started.folder = Some(folder);
     started.ready(script, async |port| tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()).await
+}
+
+/// Carries out statements in MariaDB as its root, by Superset's own driver.
+pub fn mariadb_statements(port: u16, statements: &[&str]) {
+    let script = "import sys, pymysql\n\
+        connection = pymysql.connect(host='127.0.0.1', port=int(sys.argv[1]), user='root', password='password')\n\
+        for statement in sys.argv[2:]: connection.cursor().execute(statement)";
+    let words = ["python", "--version", &version(), "-c", script, &port.to_string()];
+    let made = Command::new(service("superset")).args(words).args(statements).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 /// Makes a role in PostgreSQL, by Superset's own driver.
@@ -252,5 +276,14 @@ pub async fn create_dataset(superset: &Superset, database: i64, schema: &str, ta
         assert made.status_code == 201, made.text";
     let arguments = ["python", "--version", &version(), "-c", script, &superset.url, &database.to_string(), schema, table];
     let made = tokio::process::Command::new(service("superset")).args(arguments).output().await.unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// Makes a user whose password is the name.
+pub fn create_user(superset: &Superset, name: &str, role: &str) {
+    let email = format!("{name}@localhost");
+    let user = ["--role", role, "--username", name, "--password", name, "--email", &email];
+    let names = ["--firstname", name, "--lastname", name];
+    let made = superset.script("cli", &["--", "fab", "create-user"]).args(user).args(names).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }

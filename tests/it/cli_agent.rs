@@ -1,0 +1,96 @@
+//! The commands beside a running agent whose tree is a folder.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+use crate::cli::Run;
+
+/// A running agent, killed when this is dropped.
+struct Agent {
+    run: Run,
+    child: Child,
+}
+
+impl Agent {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = format!(
+            "source: {{directory: {{path: tree}}}}\ninstance: {{id: here}}\ncheck: {{require: none}}\nstate_dir: state\n\
+             render: {{superset_config: {{path: out.py}}}}\nhttp: {{listen: \"127.0.0.1:{port}\"}}\n\
+             superset: {{url: \"http://127.0.0.1:1\"}}\n"
+        );
+        let mut run =
+            Run::new().file("a.yaml", &settings).env("SETKEEPER_CONFIG", "a.yaml").env("SETKEEPER_SECRET_SUPERSET", "x");
+        for name in ["a", "b", "c", "d"] {
+            run = run.file(&format!("tree/datasources/{name}.yaml"), &format!("sqlalchemy_uri: duckdb:////tmp/{name}.db\n"));
+        }
+        let run = run.file("tree/config.yaml", "ROW_LIMIT: 5000\n");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_setkeeper"));
+        command.arg("run").current_dir(run.dir.path()).env_clear().envs(run.env.iter().copied());
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self { run, child }
+    }
+
+    fn status(&self) -> Option<Json> {
+        serde_json::from_slice(&self.run.output(&["status", "-o", "json"]).stdout).ok()
+    }
+
+    fn status_where(&self, what: &str, wanted: impl Fn(&Json) -> bool) -> Json {
+        let began = Instant::now();
+        loop {
+            match self.status().filter(|status| wanted(status)) {
+                Some(status) => return status,
+                None => assert!(began.elapsed() < Duration::from_secs(20), "never {what}: {:?}", self.status()),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn state(status: &Json) -> &Json {
+    &status["instances"][0]["state"]
+}
+
+#[test]
+fn without_an_agent_a_folder_says_nothing_of_its_status() {
+    let settings = "source: {directory: {path: tree}}\nhttp: {listen: \"127.0.0.1:1\"}\n";
+    let run = Run::new().file("a.yaml", settings).file("tree/config.yaml", "").env("SETKEEPER_CONFIG", "a.yaml");
+    insta::assert_snapshot!("agent-absent", run.shown(&["status"]));
+    assert_eq!(run.output(&["datasource", "list"]).status.code(), Some(1));
+}
+
+#[test]
+fn the_agent_is_asked_and_a_tree_that_lost_too_much_goes_on_once_confirmed() {
+    let agent = Agent::start();
+    let status = agent.status_where("in sync", |status| state(status) == "in_sync");
+    let fares: Vec<_> = status["datasources"].as_array().unwrap().iter().map(|status| status["state"].clone()).collect();
+    assert_eq!(fares, ["pending"; 4]);
+    let list = agent.run.output(&["datasource", "list"]);
+    assert!(String::from_utf8_lossy(&list.stdout).starts_with("DATASOURCE  STATE    DATABASE"), "{list:?}");
+    let nothing = agent.run.shown(&["rollout", "confirm"]);
+    assert!(nothing.contains("exit code: 1") && nothing.contains("there is nothing to confirm"), "{nothing}");
+
+    for name in ["a", "b", "c"] {
+        std::fs::remove_file(agent.run.dir.path().join(format!("tree/datasources/{name}.yaml"))).unwrap();
+    }
+    agent.status_where("held", |status| state(status) == "held");
+    // What the agent accepted last is written down a moment later than it is said.
+    let plan = agent.run.shown(&["plan", "--exit-code"]);
+    assert!(plan.contains("exit code: 3") && plan.contains("error: the tree lost 3 of its 4 datasources at once"), "{plan}");
+    let confirmed = agent.run.shown(&["rollout", "confirm"]);
+    assert!(confirmed.contains("exit code: 0") && confirmed.contains("here held it: the tree lost 3 of its 4"), "{confirmed}");
+    assert!(confirmed.contains("1 config nodes with content, 1 datasources"), "{confirmed}");
+    agent.status_where("in sync again", |status| state(status) == "in_sync");
+    let again = agent.run.shown(&["rollout", "confirm"]);
+    assert!(again.contains("exit code: 0") && again.contains("is confirmed already"), "{again}");
+}
