@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::NodeName;
 use super::directive::{Place, Reader};
 use super::fields;
 use super::fragment::open;
@@ -36,12 +37,12 @@ pub struct Read {
 
 /// Reads a node. `child` is its name; a root has none, and is named by its field `name` or else by its path's last part.
 #[must_use]
-pub fn read(child: Option<&str>, node: &Node, lens: &Lens) -> Read {
+pub fn read(child: &NodeName, node: &Node, lens: &Lens) -> Read {
     let mut notes = Notes::new(&node.origin);
     let entries = open(node, &mut notes).and_then(|text| read_mapping(text, &mut notes));
     let given = entries.as_deref().and_then(given_name);
     let last = node.origin.as_str().rsplit('/').next().unwrap_or_default();
-    let name = DatasourceName::new(child.or(given).unwrap_or(last));
+    let name = child.as_ref().map_or_else(|| DatasourceName::new(given.unwrap_or(last)), DatasourceName::from);
     let datasource = entries.and_then(|entries| {
         let mut reader = Reader { place: Place::Datasource, allowed: &lens.secrets, notes: &mut notes };
         let (own, fields) = read_fields(entries, &mut reader);
@@ -176,7 +177,7 @@ mod tests {
 
     fn read_as(child: Option<&str>, text: &str) -> Read {
         let path = child.map_or("/data_source".to_owned(), |name| format!("/superset/datasources/{name}"));
-        read(child, &Node::new(Origin::new(path), text, 1), &lens())
+        read(&child.map(Into::into), &Node::new(Origin::new(path), text, 1), &lens())
     }
 
     fn valid(child: Option<&str>, text: &str) -> Datasource {

@@ -18,8 +18,8 @@ use crate::model::status::DatasourceState;
 use crate::plan::connections::{self, Observed, Pruning, Seen, Settled, Step, Verdict, Wanted};
 use crate::world::{Fault, FaultKind};
 
-/// In how many resyncs every connection is compared whole, whatever its list entry says.
-const WHOLE_COMPARISON: u64 = 12;
+/// After how many resyncs every connection is compared whole, whatever its list entry says.
+const WHOLE_COMPARISON: u32 = 12;
 
 /// The rules by which it keeps its books.
 #[derive(Clone, Debug)]
@@ -136,6 +136,7 @@ pub struct Ledger {
     standings: BTreeMap<DatasourceName, Standing>,
     list: List,
     lists_taken: u64,
+    whole_comparison_due: Instant,
     deletions_from: Instant,
 }
 
@@ -156,6 +157,7 @@ impl Ledger {
     #[must_use]
     pub fn open(rules: Rules, now: Instant) -> Self {
         let deletions_from = now + rules.call_deadline;
+        let whole_comparison_due = now + WHOLE_COMPARISON * rules.resync;
         Self {
             rules,
             told: false,
@@ -174,6 +176,7 @@ impl Ledger {
             doubtful: BTreeSet::new(),
             list: List { due: now, asked: false, sighted: false, backoff: Backoff::default() },
             lists_taken: 0,
+            whole_comparison_due,
             deletions_from,
         }
     }
@@ -314,7 +317,7 @@ impl Ledger {
         self.awaiting_list = awaiting;
         self.doubtful.extend(BTreeMap::into_keys(listed));
         self.lists_taken += 1;
-        self.doubt_a_share();
+        self.doubt_all_at_times(now);
         self.unjudged.extend(self.wanted.keys().cloned());
         self.judge_orphans();
         if now < self.deletions_from {
@@ -324,10 +327,13 @@ impl Ledger {
         }
     }
 
-    /// A list entry does not show every field, and `changed_on` can be set back: so each resync compares a share of all whole.
-    fn doubt_a_share(&mut self) {
-        let share = self.lists_taken % WHOLE_COMPARISON;
-        self.seen.retain(|uuid, _| u64::from(uuid.as_fields().0) % WHOLE_COMPARISON != share);
+    /// A list entry does not show every field, and `changed_on` can be set back: so all are compared whole now and then. Every
+    /// resync between costs Superset one call.
+    fn doubt_all_at_times(&mut self, now: Instant) {
+        if now >= self.whole_comparison_due {
+            self.whole_comparison_due = now + WHOLE_COMPARISON * self.rules.resync;
+            self.seen.clear();
+        }
     }
 
     /// Superset itself does not answer: nothing is known and nothing is begun until a list comes back.
