@@ -2,13 +2,10 @@
 
 mod articles;
 mod canaries;
-mod directory;
 mod disk;
 mod drift;
 mod main_job;
-mod replies;
 mod secrets;
-mod secure;
 mod sessions;
 mod silence;
 mod superset_faults;
