@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
-use super::{count, counted_reloads, duck};
+use super::{count, counted_reloads, duck, reloaded};
 use crate::support::http_proxy::Proxy;
 use crate::support::person::Person;
 use crate::support::program::Agent;
@@ -71,7 +71,7 @@ async fn a_folder_does_what_zookeeper_does_and_swapped_links_are_seen() {
     let rendered = agent.has_line("APP_NAME = \"two\"").await;
     assert!(rendered.lines().any(|line| line == "SQLLAB_TIMEOUT = 7"), "a swap is taken whole");
     agent.in_sync().await;
-    assert_eq!(count(&told), 2);
+    reloaded(&told, 2).await;
 
     // What is wrong names its file; the last good stays.
     config.swap("3", &[("50-site.yaml", "APP_NAME: \"two\n".to_owned())]);
@@ -87,12 +87,13 @@ async fn a_folder_does_what_zookeeper_does_and_swapped_links_are_seen() {
     let listed: Json = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(listed.as_array().unwrap().len(), 3, "{listed}");
 
-    let (traces, writes, reloads) = (agent.traces(), proxy.writes().len(), count(&told));
+    reloaded(&told, 3).await;
+    let (traces, writes) = (agent.rest().await, proxy.writes().len());
     agent.stop().await;
     agent.start().await;
     agent.in_sync().await;
     agent.datasources(&["folder-1", "folder-2", "folder-3"], "in_sync").await;
-    assert_eq!((agent.traces(), proxy.writes().len(), count(&told)), (traces, writes, reloads));
+    assert_eq!((agent.traces(), proxy.writes().len(), count(&told)), (traces, writes, 3));
 
     // Law 2: a volume that is suddenly empty.
     datasources.swap("2", &[]);

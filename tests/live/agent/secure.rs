@@ -50,22 +50,34 @@ async fn over_tls_with_credentials_everything_works_and_nobody_else_can_read_wha
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(status["leader"], "a");
 
-    // A certificate that the server does not trust, and a password that opens nothing.
+    // A certificate that the server does not trust.
     agent.stop().await;
     agent.set("source.zookeeper.tls", tls("stranger"));
     agent.start().await;
     agent.status_where("no connection", |status| status["instance"]["error"].is_string()).await;
     assert!(agent.is_ready().await, "the last good revision is applied");
+}
+
+#[tokio::test]
+async fn a_password_for_zookeeper_that_was_changed_is_taken_up_without_a_restart() {
+    let zookeeper = Server::start().await;
+    let agent = Agent::new("rekeyed", "a", &zookeeper.connect(), "http://127.0.0.1:9");
+    let password = agent.secret("zookeeper", "first");
+    let auth = json!({"username": "keeper", "password": {"$file": password}});
+    let agent = agent.with("source.zookeeper.auth", auth).with("source.zookeeper.acl", json!("creator"));
+    let mut agent = agent.started().await;
+    agent.in_sync().await;
     agent.stop().await;
-    agent.set("source.zookeeper.tls", tls("client"));
+
     agent.secret("zookeeper", "second");
     agent.start().await;
-    let status = agent.status_where("not authorized", |status| status["instance"]["error"].is_string()).await;
+    let status = agent.status_where("it may not", |status| status["instance"]["error"].is_string()).await;
     let error = status["instance"]["error"].as_str().unwrap();
-    assert!(error.contains("authorized"), "{error}");
-    // The right one is taken up without a restart.
+    assert!(error.contains("not authorized"), "{error}");
+    let author = client(&zookeeper.connect()).await;
+    author.auth("digest", b"keeper:first").await.unwrap();
+    Tree::of(author).fragment("50-site", "APP_NAME: again\n").await;
     agent.secret("zookeeper", "first");
-    tree.fragment("50-site", "APP_NAME: again\n").await;
     agent.has_line("APP_NAME = \"again\"").await;
-    agent.leads().await;
+    agent.status_where("no error is left", |status| status["instance"]["error"].is_null()).await;
 }
