@@ -28,7 +28,7 @@ hermetic: ## the tests that need nothing but Rust and python3
 live: ## the tests on a real ZooKeeper and a real Superset
 	tests/services/setup zookeeper superset mariadb
 	$(CARGO) build --locked
-	$(CARGO) test --locked --test live -- --test-threads=4
+	$(CARGO) test --locked --test live -- --test-threads=2
 
 test-matrix: ## the live Superset tests on every supported version
 	tests/services/setup zookeeper superset=6.1.0 superset=5.0.0 superset=4.1.4

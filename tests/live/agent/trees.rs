@@ -160,7 +160,8 @@ async fn law_2_a_tree_that_is_suddenly_empty_is_held_until_it_is_whole_or_confir
     assert_eq!((agent.rendered(), count(&told), scene.proxy.writes().len()), before);
 
     scene.tree.delete_all(&paths[..4]).await;
-    let status = agent.status_where("held", |status| status["instance"]["state"] == "held").await;
+    // The command believes the record that the cluster sees, which follows the agent's own view a moment later.
+    let status = agent.status_where("held", |status| status["instances"][0]["state"] == "held").await;
     assert!(status["instance"]["error"].as_str().unwrap().contains("lost 4 of its 6 datasources"), "{}", status["instance"]);
     let confirmed = agent.run(&["rollout", "confirm"]).await;
     assert!(confirmed.status.success(), "{}", String::from_utf8_lossy(&confirmed.stderr));
