@@ -155,6 +155,7 @@ struct Wiring<'a> {
     superset: watch::Sender<SupersetSeen>,
     entitled: watch::Sender<bool>,
     statuses: watch::Sender<Option<Statuses>>,
+    trouble: watch::Sender<Option<String>>,
     secret_files: watch::Sender<BTreeSet<PathBuf>>,
     secrets: watch::Sender<u64>,
     memory: watch::Sender<LastGood>,
@@ -179,6 +180,7 @@ impl<'a> Wiring<'a> {
             superset: watch::Sender::new(superset),
             entitled: watch::Sender::default(),
             statuses: watch::Sender::default(),
+            trouble: watch::Sender::default(),
             secret_files: watch::Sender::default(),
             secrets: watch::Sender::default(),
             memory: watch::Sender::new(last_good),
@@ -274,6 +276,7 @@ impl<'a> Wiring<'a> {
                 secrets: self.secrets.subscribe(),
             },
             statuses: self.statuses.clone(),
+            trouble: self.trouble.clone(),
             wants: Wants::default(),
         }
     }
@@ -350,6 +353,7 @@ impl<'a> Wiring<'a> {
             standing: self.standing.subscribe(),
             superset: self.superset.subscribe(),
             statuses: self.statuses.subscribe(),
+            trouble: self.trouble.subscribe(),
             source,
         };
         let reporter = Reporter { inputs, ask, record: self.record, report };

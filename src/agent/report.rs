@@ -56,6 +56,8 @@ pub struct Inputs {
     pub superset: watch::Receiver<SupersetSeen>,
     /// What it knows of the datasources, while it leads.
     pub statuses: watch::Receiver<Option<Statuses>>,
+    /// Why it cannot observe Superset's connections, while it leads.
+    pub trouble: watch::Receiver<Option<String>>,
     /// The source.
     pub source: SourceSeen,
 }
@@ -171,6 +173,7 @@ impl Inputs {
             changed = self.standing.changed() => changed.is_ok(),
             changed = self.superset.changed() => changed.is_ok(),
             changed = self.statuses.changed() => changed.is_ok(),
+            changed = self.trouble.changed() => changed.is_ok(),
             changed = self.source.changed() => changed,
             // A leader's deadline passes, and ZooKeeper answers, without a word.
             () = sleep_to(deadline) => true,
@@ -190,7 +193,8 @@ impl Inputs {
         let standing = *self.standing.borrow();
         let role = if standing.leads(Instant::now()) { Role::Leader } else { Role::Follower };
         let since = if outcome.state == before.state { before.since } else { jiff::Timestamp::now().to_string() };
-        let error = outcome.error.clone().or_else(|| self.source.error());
+        let trouble = || self.trouble.borrow().as_ref().map(|why| format!("failed to list superset's connections: {why}"));
+        let error = outcome.error.clone().or_else(trouble).or_else(|| self.source.error());
         let state = if outcome.state == State::InSync && outcome.error.is_some() { State::Held } else { outcome.state };
         Instance {
             role,

@@ -11,6 +11,7 @@ const LONGEST_AFTER_SILENCE: Duration = Duration::from_secs(3600);
 pub struct Backoff {
     failures: u32,
     until: Option<Instant>,
+    is_silence: bool,
 }
 
 impl Backoff {
@@ -23,14 +24,20 @@ impl Backoff {
     /// The backoff after one more try that nobody answered: each may cost Superset a worker for good, so they are few.
     #[must_use]
     pub fn after_silence(&self, now: Instant) -> Self {
-        self.after(now, LONGEST, LONGEST_AFTER_SILENCE)
+        Self { is_silence: true, ..self.after(now, LONGEST, LONGEST_AFTER_SILENCE) }
+    }
+
+    /// Whether nobody answered the last try, so that it may still succeed.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        self.is_silence
     }
 
     fn after(&self, now: Instant, first: Duration, longest: Duration) -> Self {
         let doubled = first.saturating_mul(1_u32.checked_shl(self.failures).unwrap_or(u32::MAX)).min(longest);
         // Between 80 % and 120 %: instances and datasources that failed together do not come back together.
         let jittered = doubled.mul_f64(rand::random_range(0.8..1.2));
-        Self { failures: self.failures.saturating_add(1), until: Some(now + jittered) }
+        Self { failures: self.failures.saturating_add(1), until: Some(now + jittered), is_silence: false }
     }
 
     /// Whether it may be tried at `now`.

@@ -57,6 +57,8 @@ pub struct ConnectionsLoop<C> {
     pub inputs: Inputs,
     /// What it reports.
     pub statuses: watch::Sender<Option<Statuses>>,
+    /// Why a leader cannot observe Superset's connections.
+    pub trouble: watch::Sender<Option<String>>,
     /// What each datasource's connection should hold.
     pub wants: Wants,
 }
@@ -110,6 +112,7 @@ impl<C: Connections> ConnectionsLoop<C> {
                 () = sleep_to(report_at) => {
                     report_at = None;
                     self.report(term.as_ref());
+                    self.tell_trouble(term.as_ref().and_then(|term| term.ledger.trouble()));
                 }
                 () = sleep_to(wake) => {}
             }
@@ -134,6 +137,7 @@ impl<C: Connections> ConnectionsLoop<C> {
         });
         if term.is_none() {
             self.statuses.send_replace(None);
+            self.tell_trouble(None);
         }
         self.wants.forget_listener();
         self.take_wanted(term).await;
@@ -157,6 +161,14 @@ impl<C: Connections> ConnectionsLoop<C> {
         if let Some((wanted, unfit)) = self.wants.take(&*self.world, &self.rules.cluster, &resolved, generation).await {
             term.ledger.want(wanted, unfit);
         }
+    }
+
+    fn tell_trouble(&self, why: Option<&str>) {
+        self.trouble.send_if_modified(|told| {
+            let is_new = told.as_deref() != why;
+            *told = why.map(str::to_owned);
+            is_new
+        });
     }
 
     /// Reports every datasource, once Superset has been observed in this term: before that nothing is known of any.

@@ -18,7 +18,7 @@ use crate::model::status::DatasourceState;
 use crate::plan::connections::{self, Observed, Pruning, Seen, Settled, Step, Verdict, Wanted};
 use crate::world::{Fault, FaultKind};
 
-/// After how many resyncs every connection is compared whole, whatever its list entry says.
+/// After how many times `resync` every connection is compared whole, whatever its list entry says.
 const WHOLE_COMPARISON: u32 = 12;
 
 /// The rules by which it keeps its books.
@@ -130,13 +130,17 @@ pub struct Ledger {
     failures: BTreeMap<DatasourceName, Backoff>,
     /// A write of theirs ended nobody knows how: not to be judged before a list that was asked for afterwards.
     awaiting_list: BTreeMap<DatasourceName, Uuid>,
-    /// Those of them that have had that list: judged once although they rest, since the write may have been carried out.
+    /// Those of them that have had a list since: judged once although they rest, since the write may have been carried out.
     doubtful: BTreeSet<DatasourceName>,
     deletions: BTreeMap<DatasourceName, Step>,
     standings: BTreeMap<DatasourceName, Standing>,
     list: List,
-    lists_taken: u64,
+    /// Whether Superset has been listed in this term.
+    has_observed: bool,
+    /// From when on the next list makes every connection be compared whole.
     whole_comparison_due: Instant,
+    /// When to observe once more, because of a write that nobody answered.
+    look_again_at: Option<Instant>,
     deletions_from: Instant,
 }
 
@@ -149,6 +153,8 @@ struct List {
     asked: bool,
     /// Whether the last one still tells the truth: it does not once Superset has failed.
     sighted: bool,
+    /// Why there is none now.
+    error: Option<String>,
     backoff: Backoff,
 }
 
@@ -174,9 +180,10 @@ impl Ledger {
             standings: BTreeMap::new(),
             awaiting_list: BTreeMap::new(),
             doubtful: BTreeSet::new(),
-            list: List { due: now, asked: false, sighted: false, backoff: Backoff::default() },
-            lists_taken: 0,
+            list: List { due: now, asked: false, sighted: false, error: None, backoff: Backoff::default() },
+            has_observed: false,
             whole_comparison_due,
+            look_again_at: None,
             deletions_from,
         }
     }
@@ -213,6 +220,10 @@ impl Ledger {
 
     /// The next job that may begin at `now`, if there is one.
     pub fn next(&mut self, now: Instant) -> Option<Job> {
+        if self.look_again_at.is_some_and(|at| at <= now) {
+            self.look_again_at = None;
+            self.ask_for_list(now);
+        }
         if !self.list.asked && self.list.due <= now {
             self.list.asked = true;
             self.list.due = now + self.rules.resync;
@@ -304,7 +315,7 @@ impl Ledger {
     }
 
     fn take_list(&mut self, connections: Vec<Connection>, now: Instant) {
-        self.list = List { due: self.list.due, asked: false, sighted: true, backoff: Backoff::default() };
+        self.list = List { due: self.list.due, asked: false, sighted: true, error: None, backoff: Backoff::default() };
         self.observed.refresh(connections, &self.touched);
         let (untouched, fresh): (BTreeSet<_>, _) = self.fresh.iter().copied().partition(|uuid| !self.touched.contains(uuid));
         self.fresh = fresh;
@@ -315,8 +326,9 @@ impl Ledger {
         let (awaiting, listed): (BTreeMap<_, _>, _) =
             std::mem::take(&mut self.awaiting_list).into_iter().partition(|(_, uuid)| touched.contains(uuid));
         self.awaiting_list = awaiting;
-        self.doubtful.extend(BTreeMap::into_keys(listed));
-        self.lists_taken += 1;
+        let silent = self.failures.iter().filter(|(_, backoff)| backoff.is_silence()).map(|(name, _)| name.clone());
+        self.doubtful.extend(silent.chain(listed.into_keys()));
+        self.has_observed = true;
         self.doubt_all_at_times(now);
         self.unjudged.extend(self.wanted.keys().cloned());
         self.judge_orphans();
@@ -339,7 +351,7 @@ impl Ledger {
     /// Superset itself does not answer: nothing is known and nothing is begun until a list comes back.
     fn lose_sight(&mut self, fault: &Fault, now: Instant) {
         let backoff = self.list.backoff.after_failure(now);
-        self.list = List { due: backoff.until(), asked: false, sighted: false, backoff };
+        self.list = List { due: backoff.until(), asked: false, sighted: false, error: Some(fault.message.clone()), backoff };
         for (name, wanted) in &self.wanted {
             let standing = self.standings.entry(name.clone()).or_insert_with(|| Standing::pending(wanted.uuid));
             if standing.state == DatasourceState::Pending {
@@ -382,7 +394,13 @@ impl Ledger {
         }
         self.doubtful.remove(name);
         let backoff = self.failures.remove(name).unwrap_or_default();
-        let backoff = if fault.kind == FaultKind::Silent { backoff.after_silence(now) } else { backoff.after_failure(now) };
+        let backoff = if fault.kind == FaultKind::Silent {
+            // What was slow has been carried out by then, or never will be.
+            self.look_again_at = Some(now + self.rules.call_deadline);
+            backoff.after_silence(now)
+        } else {
+            backoff.after_failure(now)
+        };
         self.failures.insert(name.clone(), backoff);
         if let Some(wanted) = self.wanted.get(name) {
             let database_id = self.observed.by_uuid(wanted.uuid).map(|connection| connection.id);
@@ -445,10 +463,16 @@ impl Ledger {
         self.deletions = plan.deletions;
     }
 
+    /// Why Superset's connections cannot be observed now.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&str> {
+        self.list.error.as_deref()
+    }
+
     /// Whether Superset has been observed in this term.
     #[must_use]
     pub fn has_observed(&self) -> bool {
-        self.lists_taken > 0
+        self.has_observed
     }
 
     /// Whether nothing is to be done or under way.
@@ -462,7 +486,7 @@ impl Ledger {
     #[must_use]
     pub fn wake_after(&self, now: Instant) -> Option<Instant> {
         let retries = self.unjudged.iter().filter_map(|name| self.failures.get(name)).map(Backoff::until);
-        [self.list.due, self.deletions_from].into_iter().chain(retries).filter(|at| *at > now).min()
+        [self.list.due, self.deletions_from].into_iter().chain(self.look_again_at).chain(retries).filter(|at| *at > now).min()
     }
 
     /// Whether this is what is known to be wrong with a datasource already.

@@ -309,10 +309,11 @@ impl Schedule {
                 let result = match chance {
                     _ if down => Err(fault(FaultKind::Superset)),
                     0..8 => Err(fault(FaultKind::Unreachable)),
-                    8..12 => Err(fault(FaultKind::Unknown)),
+                    8..11 => Err(fault(FaultKind::Unknown)),
+                    11..12 => Err(fault(FaultKind::Silent)),
                     12..18 => {
                         drop(self.superset.apply(&step));
-                        Err(fault(FaultKind::Unknown))
+                        Err(fault(if chance < 15 { FaultKind::Unknown } else { FaultKind::Silent }))
                     }
                     _ => self.superset.apply(&step),
                 };

@@ -52,7 +52,7 @@ async fn law_10_znodes_become_a_file_that_superset_runs_and_a_connection_and_a_r
     assert_eq!(record["applied"]["revision"], json!(revision));
     assert_eq!(tree.json("status/datasources/ducks").await.unwrap()["state"], "in_sync");
 
-    let before = (agent.traces(), std::fs::metadata(&superset.config).unwrap().modified().unwrap(), reloads(&superset));
+    let before = (agent.rest().await, std::fs::metadata(&superset.config).unwrap().modified().unwrap(), reloads(&superset));
     let pushed = proxy.writes().len();
     agent.stop().await;
     assert_eq!(tree.names("instances").await, Vec::<String>::new(), "the record goes with the agent");

@@ -2,10 +2,13 @@
 
 mod articles;
 mod canaries;
+mod directory;
 mod disk;
 mod drift;
 mod main_job;
+mod replies;
 mod secrets;
+mod secure;
 mod sessions;
 mod silence;
 mod superset_faults;
@@ -13,10 +16,11 @@ mod trees;
 mod zookeeper_away;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
+use crate::support::eventually;
 use crate::support::http_proxy::Proxy;
 use crate::support::person::Person;
 use crate::support::program::Agent;
@@ -63,6 +67,11 @@ fn counted_reloads(agent: Agent) -> (Agent, PathBuf) {
     (agent.with("reload.command", json!(["sh", "-c", script])), told)
 }
 
-fn count(told: &PathBuf) -> usize {
+fn count(told: &Path) -> usize {
     fs::read_to_string(told).unwrap_or_default().lines().count()
+}
+
+/// Waits until the last of so many reloads is done.
+async fn reloaded(told: &Path, times: usize) {
+    eventually(&format!("{times} reloads"), async || (count(told) == times).then_some(())).await;
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use super::{Scene, count, counted_reloads, duck};
+use super::{Scene, count, counted_reloads, duck, reloaded};
 use crate::support::program::SESSION;
 use crate::support::proxy::Proxy;
 
@@ -21,7 +21,8 @@ async fn law_1_while_zookeeper_is_away_nothing_happens_and_a_change_afterwards_a
     scene.zookeeper.kill();
     let status = agent.status_where("cut off", |status| status["instance"]["error"].is_string()).await;
     assert_eq!(status["instance"]["role"], "follower");
-    let before = (agent.traces(), scene.proxy.writes(), count(&told));
+    reloaded(&told, 1).await;
+    let before = (agent.rest().await, scene.proxy.writes(), 1);
     // A resync would repair this at once, if anybody led.
     scene.person().await.change(id, &json!({"expose_in_sqllab": false})).await;
     tokio::time::sleep(SESSION * 2).await;
@@ -33,7 +34,7 @@ async fn law_1_while_zookeeper_is_away_nothing_happens_and_a_change_afterwards_a
     scene.tree.fragment("50-site", "APP_NAME: after\n").await;
     agent.has_line("APP_NAME = \"after\"").await;
     agent.in_sync().await;
-    assert_eq!(count(&told), before.2 + 1);
+    reloaded(&told, 2).await;
     let status = agent.status_where("no error is left", |status| status["instance"]["error"].is_null()).await;
     assert_eq!(status["problems"], json!([]));
     agent.leads().await;
@@ -62,7 +63,7 @@ async fn law_1_a_restart_without_zookeeper_brings_back_the_last_good_file_and_is
     let own = agent.status().await.unwrap()["instance"].clone();
     assert_eq!(own["applied"], status["instance"]["applied"]);
 
-    let (traces, reloads) = (agent.traces(), count(&told));
+    let (traces, reloads) = (agent.rest().await, count(&told));
     scene.zookeeper.launch();
     scene.zookeeper.serves().await;
     agent.in_sync().await;
@@ -81,7 +82,8 @@ async fn law_10_reconnecting_replays_nothing() {
     let agent = agent.started().await;
     agent.datasource("replay-duck", "in_sync").await;
     agent.in_sync().await;
-    let before = (agent.traces(), scene.proxy.writes(), count(&told));
+    reloaded(&told, 1).await;
+    let before = (agent.rest().await, scene.proxy.writes(), 1);
     for round in 1..=3 {
         network.cut();
         let rearmed = format!("setkeeper_watch_rearms_total {round}");

@@ -19,6 +19,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_setkeeper");
 /// Short enough to wait for its end, long enough for a busy machine.
 pub const SESSION: Duration = Duration::from_secs(4);
 const LOG_SHOWN: usize = 60;
+const REST: Duration = Duration::from_millis(500);
 
 /// An agent and the folder it lives in.
 pub struct Agent {
@@ -278,9 +279,22 @@ impl Agent {
         self.datasources(&[name], state).await
     }
 
+    /// Waits until it has written nothing for a while, and shows what it has written: it remembers a moment later what it did.
+    pub async fn rest(&self) -> Traces {
+        let mut last = (self.traces(), Instant::now());
+        eventually("it writes no more", async || {
+            let traces = self.traces();
+            if traces != last.0 {
+                last = (traces, Instant::now());
+            }
+            (last.1.elapsed() > REST).then(|| last.0.clone())
+        })
+        .await
+    }
+
     /// What tells whether anything in its folder was written anew: each file's name, inode and time of change. The log, the
     /// lock and what the test itself writes do not count.
-    pub fn traces(&self) -> Vec<(PathBuf, u64, i64, i64)> {
+    pub fn traces(&self) -> Traces {
         let mut found = Vec::new();
         trace(self.folder.path(), &mut found);
         found.retain(|(path, ..)| !["log", "config.yaml", "state/lock"].iter().any(|own| *path == self.path(own)));
@@ -289,12 +303,15 @@ impl Agent {
     }
 }
 
+/// Each file with its inode and time of change.
+pub type Traces = Vec<(PathBuf, u64, i64, i64)>;
+
 /// What a status says of a datasource.
 pub fn of<'a>(status: &'a Json, name: &str) -> Option<&'a Json> {
     status["datasources"].as_array()?.iter().find(|one| one["name"] == name)
 }
 
-fn trace(folder: &Path, found: &mut Vec<(PathBuf, u64, i64, i64)>) {
+fn trace(folder: &Path, found: &mut Traces) {
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let (path, about) = (entry.path(), entry.metadata().unwrap());
         if about.is_dir() {
