@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use super::item::{Entry, Item, What};
 use super::lens::{Allowed, is_canonical};
 use super::notes::{Field, Notes};
 use super::patch::{Edit, Patch, Patches};
 use super::times;
-use super::yaml::{Entry, Item, What};
 use crate::model::problem::nearest;
 use crate::model::secret::SecretText;
 use crate::model::value::{Directive, DottedName, Key, Mapping, Object, Value, is_attribute};

@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use super::directive::{Place, Reader};
+use super::item::{Entry, Item, What};
 use super::lens::Lens;
 use super::lines;
 use super::names;
 use super::notes::{Field, Notes};
 use super::patch::Patch;
-use super::yaml::{self, Entry, Item, What};
+use super::yaml;
 use crate::model::instance::Labels;
 use crate::model::problem::{Problem, nearest};
 use crate::model::snapshot::{Content, Node};
