@@ -346,3 +346,6 @@ fn is_hashable(value: &Value) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,6 @@
 
 pub(super) mod raw;
 mod settle;
-#[cfg(test)]
-mod tests;
 
 use serde_yaml::{Error, NonFiniteFloatPolicy, Spanned};
 
@@ -101,3 +99,6 @@ fn describe_breach(breach: &serde_yaml::budget::BudgetBreach) -> String {
 fn too_deep() -> String {
     format!("is nested more than {MAX_DEPTH} levels deep")
 }
+
+#[cfg(test)]
+mod tests;
