@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use super::release::CheckRequired;
 use super::scalars::{Wrong, is_znode_path};
-use super::{Acl, CheckRequired, Layout, Reload, ReloadStrategy, Render, Settings, Source, Tls, Zookeeper};
+use super::{Acl, Layout, Reload, ReloadStrategy, Render, Settings, Source, Tls, Zookeeper};
 use crate::model::problem::Problem;
 use crate::model::snapshot::Origin;
 
