@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -337,12 +337,13 @@ impl<'a> Wiring<'a> {
 
     fn start_reporter(self, source: SourceSeen, parts: &mut Parts, stages: &Stages, listener: TcpListener) -> anyhow::Result<()> {
         let instance = self.first_record();
-        let first = Report { cluster: ClusterStatus::default(), applied: instance.applied.revision.is_some(), instance };
+        let first =
+            Report { cluster: ClusterStatus::default(), applied: instance.applied.revision.is_some(), answers: 0, instance };
         let report = watch::Sender::new(Arc::new(first));
-        let ask = Arc::new(Notify::new());
+        let asked = watch::Sender::default();
         let server = http::Inputs {
             report: report.subscribe(),
-            ask: Arc::clone(&ask),
+            asked: asked.clone(),
             heartbeat: self.heartbeat.subscribe(),
             heartbeat_limit: HEARTBEAT_LIMIT,
             metrics: metrics::install()?,
@@ -356,7 +357,8 @@ impl<'a> Wiring<'a> {
             trouble: self.trouble.subscribe(),
             source,
         };
-        let reporter = Reporter { inputs, ask, record: self.record, report };
+        let reporter =
+            Reporter { inputs, cluster: self.settings.cluster.clone(), asked: asked.subscribe(), record: self.record, report };
         let credentials = Credentials {
             settings: self.settings.clone(),
             passwords: self.passwords,
