@@ -4,7 +4,7 @@
 //!   run ─ connect ─▶ session ─▶ follow   the tree, newest snapshot out
 //!     ▲                     ├─▶ keep     the instance's record
 //!     │                     └─▶ stand    the election ─▶ hold, statuses
-//!     └── any loss: follower first, then all of these dropped, then again
+//!     └── any loss: all of these dropped and follower at once, then again
 //! ```
 //!
 //! Whatever depends on the connection is one future and ends with it; nothing else is cleaned up, because everything begins
