@@ -12,6 +12,7 @@ use super::guard::{self, Inventory};
 use super::lens::Lens;
 use super::problems::Problems;
 use super::{Held, NodeName};
+use crate::model::datasource::DatasourceName;
 use crate::model::digest::{DigestKey, Release, TreeDigest};
 use crate::model::problem::Problem;
 use crate::model::snapshot::{Branch, Change, Content, Node, Snapshot};
@@ -36,6 +37,13 @@ pub struct Resolution {
     pub inventory: Inventory,
     /// The cluster's rollout record.
     pub rollout: Rollout,
+}
+
+impl Resolution {
+    /// Every datasource's name, valid or not.
+    pub fn names(&self) -> impl Iterator<Item = &DatasourceName> {
+        self.datasources.keys().chain(self.invalid.keys())
+    }
 }
 
 /// Resolves snapshots, each at the cost of its difference from the one before.
