@@ -1,7 +1,7 @@
 //! YAML: a node's text becomes a tree of items with their lines, or problems that say nothing of what the text holds.
 //!
 //! YAML 1.2, and JSON by the same parser. The library finds structure, anchors, duplicate keys and bombs, within the limits
-//! set here, and hands over [`raw`] values; [`settle`] decides what they mean. Nothing here knows directives or settings.
+//! set here, and hands over raw values; `settle` decides what they mean. Nothing here knows directives or settings.
 
 pub(super) mod raw;
 mod settle;

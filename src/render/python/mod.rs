@@ -1,7 +1,7 @@
 //! Python expressions: the only way in which a value gets into a Python file.
 //!
 //! In goes a [`Value`], out comes an expression that evaluates to the same value of the same type, on one line where it fits
-//! and else over several, and what the file must import for it. Words are written in [`literal`], out of which nothing can
+//! and else over several, and what the file must import for it. Words are written in `literal`, out of which nothing can
 //! break; here they are put between brackets. Same value, same bytes.
 
 pub(super) mod literal;
