@@ -227,6 +227,18 @@ pub struct Reload {
     pub command: Option<Vec<String>>,
 }
 
+impl Reload {
+    /// Whether a new config makes Superset be told at all.
+    #[must_use]
+    pub fn has_target(&self) -> bool {
+        match self.strategy {
+            ReloadStrategy::Auto => self.pid_file.is_some() || self.unit.is_some() || self.command.is_some(),
+            ReloadStrategy::None => false,
+            ReloadStrategy::Hup | ReloadStrategy::Handoff | ReloadStrategy::Restart | ReloadStrategy::Command => true,
+        }
+    }
+}
+
 /// `reload.strategy`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReloadStrategy {
