@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use super::NodeName;
 use super::directive::{Place, Reader};
 use super::fields;
 use super::fragment::open;
@@ -37,12 +38,12 @@ pub struct Read {
 
 /// Reads a node. `child` is its name; a root has none, and is named by its field `name` or else by its path's last part.
 #[must_use]
-pub fn read(child: Option<&str>, node: &Node, lens: &Lens) -> Read {
+pub fn read(child: &NodeName, node: &Node, lens: &Lens) -> Read {
     let mut notes = Notes::new(&node.origin);
     let entries = open(node, &mut notes).and_then(|text| read_mapping(text, &mut notes));
     let given = entries.as_deref().and_then(given_name);
     let last = node.origin.as_str().rsplit('/').next().unwrap_or_default();
-    let name = DatasourceName::new(child.or(given).unwrap_or(last));
+    let name = child.as_ref().map_or_else(|| DatasourceName::new(given.unwrap_or(last)), DatasourceName::from);
     let datasource = entries.and_then(|entries| {
         let mut reader = Reader { place: Place::Datasource, allowed: &lens.secrets, notes: &mut notes };
         let (own, fields) = read_fields(entries, &mut reader);

@@ -70,7 +70,7 @@ fn apply<'a>(edit: &'a Edit, place: Place<'a>, old: Option<Traced<'a>>) -> Optio
 }
 
 fn merge<'a>(mut map: BTreeMap<Key, Traced<'a>>, patches: &'a Patches, origin: &'a Origin) -> BTreeMap<Key, Traced<'a>> {
-    for (key, patch) in patches {
+    for (key, patch) in patches.as_slice() {
         let twin = key.twin().and_then(|twin| map.remove(&twin));
         let old = map.remove(key).or(twin);
         if let Some(traced) = apply(&patch.edit, (origin, patch.line), old) {

@@ -3,7 +3,6 @@
 //! A mapping merges deeply, everything else replaces. `$unset` takes back, `$replace` replaces a mapping. `$merge` says "over
 //! what the base set": merging into it, or it into a mapping, keeps that meaning, so that fragments merge alike in any grouping.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use crate::model::value::{Directive, Key, Mapping, Value};
@@ -30,8 +29,26 @@ pub enum Edit {
     OverBase(Patches),
 }
 
-/// Patches by key.
-pub type Patches = BTreeMap<Key, Patch>;
+/// Patches in the order of their keys. In a slice, since most fragments say one thing: a map's smallest node has room for eleven.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patches(Box<[(Key, Patch)]>);
+
+/// Of keys that differ.
+impl FromIterator<(Key, Patch)> for Patches {
+    fn from_iter<I: IntoIterator<Item = (Key, Patch)>>(patches: I) -> Self {
+        let mut patches: Box<[_]> = patches.into_iter().collect();
+        patches.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        Self(patches)
+    }
+}
+
+impl Patches {
+    /// Each key, and what is said of it.
+    #[must_use]
+    pub fn as_slice(&self) -> &[(Key, Patch)] {
+        &self.0
+    }
+}
 
 impl Edit {
     /// Makes this edit to `value`.
@@ -51,7 +68,7 @@ impl Edit {
 }
 
 fn merge(mut mapping: Mapping, patches: &Patches) -> Mapping {
-    for (key, patch) in patches {
+    for (key, patch) in patches.as_slice() {
         let twin = key.twin().and_then(|twin| mapping.remove(&twin));
         match mapping.entry(key.clone()) {
             Entry::Vacant(vacant) => drop(patch.edit.apply(twin).map(|value| vacant.insert(value))),
@@ -123,7 +140,7 @@ mod tests {
 
     #[test]
     fn keys_that_python_holds_for_one_are_one() {
-        let one = |key, text| Edit::Merge([(key, Patch { line: 1, edit: set(text) })].into());
+        let one = |key, text| Edit::Merge([(key, Patch { line: 1, edit: set(text) })].into_iter().collect());
         let expected: Mapping = [(Key::Bool(true), "b".into())].into();
         assert_eq!(merged(&[one(Key::Int(1), "a"), one(Key::Bool(true), "b")]), Some(Value::Map(expected)));
     }

@@ -173,8 +173,8 @@ fn changes<'a>(before: &'a Branch, now: &'a Branch, root_counts: fn(&Node) -> bo
     for change in now.changes_since(before) {
         match change {
             Change::Put(name, node) if before.children.get(name).map(told) == Some(told(node)) => {}
-            Change::Put(name, node) => changes.push((Some(Arc::from(name)), Some(node))),
-            Change::Gone(name) => changes.push((Some(Arc::from(name)), None)),
+            Change::Put(name, node) => changes.push((Some(Arc::clone(name)), Some(node))),
+            Change::Gone(name) => changes.push((Some(Arc::clone(name)), None)),
         }
     }
     changes

@@ -208,7 +208,7 @@ mod tests {
             ssh_tunnel: {server_address: b, username: u, private_key: canary, password: canary}\nserver_cert: 'https://u:canary@h'\n";
         let origin = crate::model::snapshot::Origin::new("/d/sales");
         let node = crate::model::snapshot::Node::new(origin, text, 1);
-        let read = crate::desired::datasource::read(Some("sales"), &node, &crate::desired::lens::Lens::default());
+        let read = crate::desired::datasource::read(&Some("sales".into()), &node, &crate::desired::lens::Lens::default());
         let datasource = read.datasource.unwrap();
         let shown = super::datasource(&datasource).to_string();
         assert!(!shown.contains("canary") && shown.contains("postgresql://u@h/d?sslpassword=***"), "{shown}");

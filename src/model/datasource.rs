@@ -25,6 +25,12 @@ impl DatasourceName {
         Self(Arc::from(name.as_ref()))
     }
 
+    /// The name as text that is shared with it.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -36,6 +42,12 @@ impl DatasourceName {
     pub fn uuid(&self, cluster: &str) -> Uuid {
         let cluster = Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("setkeeper:{cluster}").as_bytes());
         Uuid::new_v5(&cluster, self.0.as_bytes())
+    }
+}
+
+impl From<&Arc<str>> for DatasourceName {
+    fn from(name: &Arc<str>) -> Self {
+        Self(Arc::clone(name))
     }
 }
 

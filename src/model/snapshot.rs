@@ -88,9 +88,9 @@ pub struct Branch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
     /// It is new, or its content may differ.
-    Put(&'a str, &'a Node),
+    Put(&'a Arc<str>, &'a Node),
     /// It is gone.
-    Gone(&'a str),
+    Gone(&'a Arc<str>),
 }
 
 impl Branch {

@@ -18,8 +18,8 @@ use crate::model::status::DatasourceState;
 use crate::plan::connections::{self, Observed, Pruning, Seen, Settled, Step, Verdict, Wanted};
 use crate::world::{Fault, FaultKind};
 
-/// In how many resyncs every connection is compared whole, whatever its list entry says.
-const WHOLE_COMPARISON: u64 = 12;
+/// After how many times `resync` every connection is compared whole, whatever its list entry says.
+const WHOLE_COMPARISON: u32 = 12;
 
 /// The rules by which it keeps its books.
 #[derive(Clone, Debug)]
@@ -135,7 +135,10 @@ pub struct Ledger {
     deletions: BTreeMap<DatasourceName, Step>,
     standings: BTreeMap<DatasourceName, Standing>,
     list: List,
-    lists_taken: u64,
+    /// Whether Superset has been listed in this term.
+    has_observed: bool,
+    /// From when on the next list makes every connection be compared whole.
+    whole_comparison_due: Instant,
     /// When to observe once more, because of a write that nobody answered.
     look_again_at: Option<Instant>,
     deletions_from: Instant,
@@ -160,6 +163,7 @@ impl Ledger {
     #[must_use]
     pub fn open(rules: Rules, now: Instant) -> Self {
         let deletions_from = now + rules.call_deadline;
+        let whole_comparison_due = now + WHOLE_COMPARISON * rules.resync;
         Self {
             rules,
             told: false,
@@ -177,7 +181,8 @@ impl Ledger {
             awaiting_list: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             list: List { due: now, asked: false, sighted: false, error: None, backoff: Backoff::default() },
-            lists_taken: 0,
+            has_observed: false,
+            whole_comparison_due,
             look_again_at: None,
             deletions_from,
         }
@@ -323,8 +328,8 @@ impl Ledger {
         self.awaiting_list = awaiting;
         let silent = self.failures.iter().filter(|(_, backoff)| backoff.is_silence()).map(|(name, _)| name.clone());
         self.doubtful.extend(silent.chain(listed.into_keys()));
-        self.lists_taken += 1;
-        self.doubt_a_share();
+        self.has_observed = true;
+        self.doubt_all_at_times(now);
         self.unjudged.extend(self.wanted.keys().cloned());
         self.judge_orphans();
         if now < self.deletions_from {
@@ -334,10 +339,13 @@ impl Ledger {
         }
     }
 
-    /// A list entry does not show every field, and `changed_on` can be set back: so each resync compares a share of all whole.
-    fn doubt_a_share(&mut self) {
-        let share = self.lists_taken % WHOLE_COMPARISON;
-        self.seen.retain(|uuid, _| u64::from(uuid.as_fields().0) % WHOLE_COMPARISON != share);
+    /// A list entry does not show every field, and `changed_on` can be set back: so all are compared whole now and then. Every
+    /// resync between costs Superset one call.
+    fn doubt_all_at_times(&mut self, now: Instant) {
+        if now >= self.whole_comparison_due {
+            self.whole_comparison_due = now + WHOLE_COMPARISON * self.rules.resync;
+            self.seen.clear();
+        }
     }
 
     /// Superset itself does not answer: nothing is known and nothing is begun until a list comes back.
@@ -464,7 +472,7 @@ impl Ledger {
     /// Whether Superset has been observed in this term.
     #[must_use]
     pub fn has_observed(&self) -> bool {
-        self.lists_taken > 0
+        self.has_observed
     }
 
     /// Whether nothing is to be done or under way.

@@ -52,12 +52,14 @@ impl Api {
         self.each(requests.collect(), concurrency).await;
     }
 
-    /// Deletes every connection.
-    pub async fn delete_all(&self, concurrency: usize) {
-        let list = self.http.get(format!("{}{DATABASES}?q=(columns:!(id),page_size:-1)", self.url)).send().await.unwrap();
-        let list = parsed(list).await;
-        let ids = list["result"].as_array().unwrap().iter().map(|row| row["id"].as_i64().unwrap());
-        self.each(ids.map(|id| (format!("{}{DATABASES}{id}", self.url), None)).collect(), concurrency).await;
+    /// Deletes the connections of these names.
+    pub async fn delete(&self, names: &[String], concurrency: usize) {
+        let query = "?q=(columns:!(id,database_name),page_size:-1)";
+        let list = parsed(self.http.get(format!("{}{DATABASES}{query}", self.url)).send().await.unwrap()).await;
+        let doomed =
+            list["result"].as_array().unwrap().iter().filter(|row| names.iter().any(|name| row["database_name"] == **name));
+        let requests = doomed.map(|row| (format!("{}{DATABASES}{}", self.url, row["id"]), None));
+        self.each(requests.collect(), concurrency).await;
     }
 
     /// A POST where there is a body, a DELETE where there is none; each must succeed.

@@ -53,6 +53,7 @@ async fn measured(server: &Server, client: &zk::Client) -> Part {
 
     let agents: Vec<_> = others.into_iter().chain(newcomers).collect();
     let mut reached = reaching(client, &agents).await;
+    let changed = Traffic::now(server, client).await;
     let missing = reached.iter().map(|change| agents.len() - change.len()).sum::<usize>();
     let last = reached.iter().map(|change| change.iter().copied().fold(0.0, f64::max)).collect();
     let (during, after) = (joined.sent_since(&older), quiet.sent_since_to(&joined, &older));
@@ -77,6 +78,11 @@ async fn measured(server: &Server, client: &zk::Client) -> Part {
         Figure::of("from the write to the last instance's new tree", "ms", last),
         Figure::one(format!("{JOINING} join: sessions, trees, records and contenders all there"), "ms", ms(joining)),
         per_session(format!("packets to each of the {FIRST} meanwhile"), during),
+        Figure::one(
+            "watches that fired on the server for the changes (that they are counted at all)",
+            "",
+            (changed.fired - quiet.fired) as f64,
+        ),
         per_session("packets to each of them in as long a time of quiet".to_owned(), after),
     ];
     for agent in agents {

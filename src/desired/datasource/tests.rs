@@ -11,7 +11,7 @@ fn lens() -> Lens {
 
 fn read_as(child: Option<&str>, text: &str) -> Read {
     let path = child.map_or("/data_source".to_owned(), |name| format!("/superset/datasources/{name}"));
-    read(child, &Node::new(Origin::new(path), text, 1), &lens())
+    read(&child.map(Into::into), &Node::new(Origin::new(path), text, 1), &lens())
 }
 
 fn valid(child: Option<&str>, text: &str) -> Datasource {
