@@ -15,7 +15,8 @@ use setkeeper::model::connection::{Connection, MARK, Mark, Request, Stored};
 use setkeeper::model::datasource::DatasourceName;
 use setkeeper::model::status::DatasourceState;
 use setkeeper::plan::connections::{Pruning, Step, Wanted};
-use setkeeper::reconcile::ledger::{Job, Ledger, Outcome, Rules};
+use setkeeper::reconcile::ledger::Ledger;
+use setkeeper::reconcile::ledger::job::{Job, Outcome, Rules};
 use setkeeper::world::{Fault, FaultKind};
 use uuid::Uuid;
 
@@ -395,14 +396,14 @@ impl Schedule {
         for (id, row) in &self.superset.foreign {
             assert_eq!(self.superset.rows.get(id), Some(row), "law 8: a foreign connection was touched");
         }
-        for (name, standing) in self.ledger.standings() {
+        for (name, fate) in self.ledger.fates() {
             let taken = self.superset.foreign.values().any(|row| row.name == format!("Name of {name}"));
             let expected: &[_] = match self.wanted.get(&name) {
                 Some(_) if taken => &[DatasourceState::Conflict],
                 Some(_) => &[DatasourceState::InSync],
                 None => &[DatasourceState::Orphaned],
             };
-            assert!(expected.contains(&standing.state), "{name}: {standing:?}");
+            assert!(expected.contains(&fate.state), "{name}: {fate:?}");
         }
     }
 
