@@ -31,7 +31,7 @@ use crate::plan::connections::Pruning;
 use crate::reconcile::config::{ConfigLoop, Memory, Outcome};
 use crate::reconcile::connections::{self, ConnectionsLoop, Statuses};
 use crate::reconcile::health::HealthLoop;
-use crate::reconcile::ledger::Rules;
+use crate::reconcile::ledger::job::Rules;
 use crate::reconcile::resolve::{ResolveLoop, Resolved};
 use crate::reconcile::wants::Wants;
 use crate::render::renderer::{Renderer, Target};
