@@ -1,5 +1,5 @@
-//! The world as the reconcile loops see it: two traits, each with two true implementations, the live one beside it and the
-//! simulated one in the tests.
+//! The world as the reconcile loops see it, as traits: Superset's connections, this machine, and whether Superset answers.
+//! The live ones are in [`live`](crate::live).
 //!
 //! A trait's methods observe, or apply one step; none of them chooses (law 3). What goes wrong comes back as a [`Fault`] that
 //! says what is known afterwards, never what to do about it, and never holds a secret.

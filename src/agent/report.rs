@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::Report;
@@ -66,8 +66,10 @@ pub struct Inputs {
 pub struct Reporter {
     /// What it reads.
     pub inputs: Inputs,
-    /// Rung by whoever wants the cluster looked at.
-    pub ask: Arc<Notify>,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Counts how often somebody wanted the cluster looked at.
+    pub asked: watch::Receiver<u64>,
     /// The record for the cluster.
     pub record: watch::Sender<Option<Instance>>,
     /// The report for HTTP.
@@ -81,12 +83,18 @@ impl Reporter {
             self.write_record();
             let asked = tokio::select! {
                 () = cancel.cancelled() => return,
-                () = self.ask.notified() => true,
+                asked = self.asked.changed() => if asked.is_ok() { true } else { return },
                 changed = self.inputs.changed() => if changed { false } else { return },
             };
             self.write_record();
-            let cluster = if asked { self.look().await } else { self.own_view() };
-            self.write_report(cluster);
+            if asked {
+                let question = *self.asked.borrow_and_update();
+                let cluster = self.look().await;
+                self.report.send_modify(|report| {
+                    let report = Arc::make_mut(report);
+                    (report.cluster, report.answers) = (cluster, question);
+                });
+            }
         }
     }
 
@@ -99,9 +107,15 @@ impl Reporter {
             *record = Some(next.clone());
             is_new
         });
-        if next != before {
-            self.report.send_modify(|report| Arc::make_mut(report).instance = next);
-        }
+        let applied = next.applied.revision.is_some();
+        self.report.send_if_modified(|report| {
+            let is_new = next != before || report.applied != applied;
+            if is_new {
+                let report = Arc::make_mut(report);
+                (report.instance, report.applied) = (next, applied);
+            }
+            is_new
+        });
     }
 
     fn measure(&self, role: Role) {
@@ -114,14 +128,6 @@ impl Reporter {
             metrics::watches_rearmed(link.rearms);
             link.last_seen.into_iter().for_each(metrics::zookeeper_seen);
         }
-    }
-
-    fn write_report(&self, cluster: ClusterStatus) {
-        self.report.send_modify(|report| {
-            let instance = report.instance.clone();
-            let applied = self.inputs.outcome.borrow().applied.revision.is_some();
-            *report = Arc::new(Report { cluster, instance, applied });
-        });
     }
 
     /// The cluster as this instance knows it without asking anybody.
@@ -139,7 +145,16 @@ impl Reporter {
         }
     }
 
+    /// The cluster as it is now. What nobody has said anything of yet is pending.
     async fn look(&self) -> ClusterStatus {
+        let mut cluster = self.look_around().await;
+        if let Some(resolved) = self.inputs.resolved.borrow().as_ref() {
+            cluster.add_pending(resolved.resolution.names(), &self.cluster);
+        }
+        cluster
+    }
+
+    async fn look_around(&self) -> ClusterStatus {
         let own = self.own_view();
         let SourceSeen::Zookeeper { cluster, .. } = &self.inputs.source else { return own };
         let Some(cluster) = cluster.borrow().clone() else { return own };

@@ -1,8 +1,8 @@
 //! `apply`: the tree becomes what a folder says, in one transaction or not at all.
 //!
 //! The folder is a whole tree: nodes that it lacks are deleted. It is validated as a whole first, and what it would change is
-//! said before and after; `--dry-run` stops there. The server checks that every node is still as it was seen. What does not
-//! fit into one transaction is refused with its size. A loss that the agents' guard would hold is named, and left to it.
+//! said before and after; `--dry-run` stops there. The server checks that every node that changes is still as it was seen. What
+//! does not fit into one transaction is refused with its size. A loss that the agents' guard would hold is named, and left to it.
 
 use std::collections::BTreeSet;
 use std::path::Path;

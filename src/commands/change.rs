@@ -1,7 +1,8 @@
 //! Changes of the tree as commands make them: over what was seen and nothing else, all or none.
 //!
 //! In: nodes, each with what it held when it was looked at and what it shall hold. Out: one transaction that the server refuses
-//! as a whole where any of them was changed meanwhile.
+//! as a whole where any of them was changed meanwhile, which is said with the node's path. Nodes that are not among them are
+//! not watched over: what somebody does to those counts as done afterwards.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use crate::model::snapshot::{Branch, Content, Node, Origin};
 use crate::output::Advice;
 use crate::zookeeper::cluster::Cluster;
 use crate::zookeeper::edit::{Edit, Expect};
+use crate::zookeeper::error::Error;
 
 /// What becomes of one node.
 #[derive(Clone)]
@@ -40,8 +42,7 @@ pub(super) async fn commit(cluster: &Cluster, changes: &[Change]) -> anyhow::Res
     let mut edits = Vec::with_capacity(changes.len());
     for (change, stored) in changes.iter().zip(stored) {
         if stored.as_ref().map(|stored| &*stored.bytes) != change.before.as_deref() {
-            let message = format!("{} was changed by somebody else meanwhile; nothing is written", change.path);
-            return Err(Advice { message, hint: "look at it, and try again".to_owned() }.into());
+            return Err(overtaken(&change.path));
         }
         let (path, version) = (change.path.clone(), stored.map(|stored| stored.version));
         edits.push(match &change.after {
@@ -49,7 +50,16 @@ pub(super) async fn commit(cluster: &Cluster, changes: &[Change]) -> anyhow::Res
             None => Edit::Delete { path, version },
         });
     }
-    cluster.apply(&edits).await.map_err(|error| tree::failed(&error))
+    cluster.apply(&edits).await.map_err(|error| match &error {
+        Error::Request { path, .. } if error.is_conflict() => overtaken(path),
+        _ => tree::failed(&error),
+    })
+}
+
+/// Somebody else was faster.
+fn overtaken(path: &str) -> anyhow::Error {
+    let message = format!("{path} was changed by somebody else meanwhile; nothing is written");
+    Advice { message, hint: "look at what they did, then run the command again".to_owned() }.into()
 }
 
 /// A branch's node: its own, or the child of this name.

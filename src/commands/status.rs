@@ -3,7 +3,6 @@
 //! In ZooKeeper it is all there to read. A folder holds only the tree, so the agent beside it is asked over HTTP. A datasource
 //! of which nobody has said anything yet is pending.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 
@@ -13,9 +12,8 @@ use jiff::Timestamp;
 use super::given;
 use super::tree::{self, Place, Seen};
 use crate::cli::Shared;
-use crate::desired::resolver::Resolution;
 use crate::model::instance::{Instance, Version};
-use crate::model::status::{ClusterStatus, DatasourceState, DatasourceStatus};
+use crate::model::status::{ClusterStatus, DatasourceStatus};
 use crate::output::{self, Advice};
 use crate::settings::Settings;
 use crate::zookeeper::cluster::{Cluster, LIMIT};
@@ -40,7 +38,7 @@ pub(super) async fn status(settings: &Settings) -> anyhow::Result<ClusterStatus>
             let mut status = of_agent(settings).await?;
             // Whoever reads the status may not be allowed to read the tree.
             if let Ok(seen) = place.seen(settings).await {
-                add_pending(settings, &seen.resolve(settings).1, &mut status);
+                status.add_pending(seen.resolve(settings).1.names(), &settings.cluster);
             }
             Ok(status)
         }
@@ -62,25 +60,8 @@ async fn of_cluster(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Cl
         problems,
         rollout: resolution.rollout.clone(),
     };
-    add_pending(settings, &resolution, &mut status);
+    status.add_pending(resolution.names(), &settings.cluster);
     Ok(status)
-}
-
-/// Lists the datasources of which nobody has said anything yet.
-fn add_pending(settings: &Settings, resolution: &Resolution, status: &mut ClusterStatus) {
-    let known: BTreeSet<_> = status.datasources.iter().map(|known| known.name.clone()).collect();
-    let all = resolution.datasources.keys().chain(resolution.invalid.keys());
-    let pending = all.filter(|name| !known.contains(*name)).map(|name| DatasourceStatus {
-        name: name.clone(),
-        state: DatasourceState::Pending,
-        uuid: name.uuid(&settings.cluster),
-        database_id: None,
-        error: None,
-        at: None,
-        by: None,
-    });
-    status.datasources.extend(pending);
-    status.datasources.sort_by(|one, other| one.name.cmp(&other.name));
 }
 
 /// What the agent of this host says over HTTP.

@@ -1,18 +1,20 @@
 //! Directives: items become values, and one-key mappings whose key begins with `$` become what no literal can say.
 //!
-//! Every name that leads outside (variables, files, objects, code) is checked against the allow-lists here (law 9). What a
-//! directive is given is never quoted in a problem.
+//! Every name that leads outside (variables, files, objects, code) is checked in `outside` (law 9). What a directive is given is
+//! never quoted in a problem.
+
+mod outside;
 
 use std::collections::BTreeMap;
 
-use super::lens::{Allowed, is_canonical};
+use super::item::{Entry, Item, What};
+use super::lens::Allowed;
 use super::notes::{Field, Notes};
 use super::patch::{Edit, Patch, Patches};
 use super::times;
-use super::yaml::{Entry, Item, What};
 use crate::model::problem::nearest;
 use crate::model::secret::SecretText;
-use crate::model::value::{Directive, DottedName, Key, Mapping, Object, Value, is_attribute};
+use crate::model::value::{Directive, Key, Mapping, Object, Value, is_attribute};
 
 const KNOWN: [&str; 14] = [
     "$class",
@@ -176,36 +178,6 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn env(&mut self, line: u64, item: Item, field: &Field<'_>) -> Option<Directive> {
-        let name = self.text(line, item, field, "the name of an environment variable")?;
-        if !crate::model::value::is_identifier(&name) {
-            self.notes.error(line, field, "expected the name of an environment variable: letters, digits and underscores");
-        } else if !self.allowed.has_env(&name) {
-            self.refuse(line, field, "variable", ["render.allow_env", "secrets.env"]);
-        } else {
-            return Some(Directive::Env(name));
-        }
-        None
-    }
-
-    fn file(&mut self, line: u64, item: Item, field: &Field<'_>) -> Option<Directive> {
-        let path = self.text(line, item, field, "the path of a file")?;
-        if !is_canonical(&path) {
-            self.notes.error(line, field, "expected the absolute path of a file, without `.`, `..` and doubled slashes");
-        } else if !self.allowed.has_file(&path) {
-            self.refuse(line, field, "file", ["render.allow_files", "secrets.files"]);
-        } else {
-            return Some(Directive::File(path));
-        }
-        None
-    }
-
-    fn refuse(&mut self, line: u64, field: &Field<'_>, what: &str, settings: [&str; 2]) {
-        let setting = settings[usize::from(self.place == Place::Datasource)];
-        let hint = format!("`{setting}` in the agent's settings says which may be named");
-        self.notes.hinted(line, field, format!("this {what} may not be named here"), hint);
-    }
-
     fn timedelta(&mut self, line: u64, item: &Item, field: &Field<'_>) -> Option<Directive> {
         match times::microseconds(&item.what) {
             Ok(microseconds) => Some(Directive::Timedelta(microseconds)),
@@ -278,30 +250,6 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn dotted(&mut self, line: u64, item: Item, field: &Field<'_>) -> Option<DottedName> {
-        let text = self.text(line, item, field, "a dotted Python name")?;
-        match DottedName::parse(&text) {
-            None => return self.none(line, field, "expected a dotted Python name like cachelib.redis.RedisCache"),
-            Some(name) if self.allowed.has_object(name.as_str()) => return Some(name),
-            Some(_) => {}
-        }
-        self.refuse(line, field, "object", ["render.allow_objects"; 2]);
-        None
-    }
-
-    fn python(&mut self, line: u64, item: Item, field: &Field<'_>) -> Option<Directive> {
-        let text = self.text(line, item, field, "a Python expression")?;
-        if !self.allowed.python {
-            let hint = "`render.allow_python: true` in the agent's settings allows it; most values have a directive of their own";
-            self.notes.hinted(line, field, "`$python` is not allowed here", hint.to_owned());
-        } else if text.trim().is_empty() || text.contains('\0') {
-            self.notes.error(line, field, "expected a Python expression");
-        } else {
-            return Some(Directive::Python(text));
-        }
-        None
-    }
-
     fn text(&mut self, line: u64, item: Item, field: &Field<'_>, expected: &str) -> Option<String> {
         match item.what {
             What::Text(text) => Some(text),
@@ -346,3 +294,6 @@ fn is_hashable(value: &Value) -> bool {
         _ => true,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,10 @@
 //! Secrets stay directives, wherever in a value they stand. What a field holds is never repeated in a problem (law 9).
 
 use super::directive::Reader;
+use super::item::{Entry, Item, What};
 use super::notes::{Field, Notes};
 use super::schema::{self, Kind};
-use super::yaml::{self, Entry, Item, What};
+use super::yaml;
 use crate::model::connection::MARK;
 use crate::model::problem::nearest;
 use crate::model::value::{Key, Mapping, Value};

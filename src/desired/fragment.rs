@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use super::directive::{Place, Reader};
+use super::item::{Entry, Item, What};
 use super::lens::Lens;
 use super::lines;
 use super::names;
 use super::notes::{Field, Notes};
 use super::patch::Patch;
-use super::yaml::{self, Entry, Item, What};
+use super::yaml;
 use crate::model::instance::Labels;
 use crate::model::problem::{Problem, nearest};
 use crate::model::snapshot::{Content, Node};
@@ -177,9 +178,7 @@ fn read_name(key: &Key, line: u64, field: &Field<'_>, notes: &mut Notes<'_>) -> 
 mod tests {
     use super::*;
     use crate::desired::lens::Allowed;
-    use crate::desired::patch::Edit;
     use crate::model::snapshot::Origin;
-    use crate::model::value::{Directive, Value};
 
     fn lens() -> Lens {
         let render = Allowed {
@@ -216,64 +215,11 @@ mod tests {
         (fragment, problems.into_iter().map(shown).collect())
     }
 
-    fn value(text: &str) -> Value {
-        let (fragment, problems) = read_with(&format!("X: {text}"), &lens());
-        assert_eq!(problems, Vec::<String>::new(), "{text}");
-        fragment.get("X").and_then(|patch| patch.edit.apply(None)).unwrap()
-    }
-
     fn problems(text: &str) -> Vec<String> {
         let (fragment, problems) = read_with(text, &lens());
         let has_errors = problems.iter().any(|problem| problem.starts_with("1:"));
         assert!(!has_errors || fragment == Fragment::default(), "{text}");
         problems
-    }
-
-    #[test]
-    fn every_directive_becomes_a_value() {
-        let ints = || vec![Value::Int(1), Value::Int(2)];
-        let directives = [
-            ("{$env: SUPERSET_KEY}", Directive::Env("SUPERSET_KEY".into())),
-            ("{$file: /run/secrets/key}", Directive::File("/run/secrets/key".into())),
-            ("{$timedelta: 1h30m}", Directive::Timedelta(5_400_000_000)),
-            ("{$timedelta: {days: 1}}", Directive::Timedelta(86_400_000_000)),
-            ("{$tuple: [1, 2]}", Directive::Tuple(ints())),
-            ("{$set: [1, 2]}", Directive::Set(ints())),
-            ("{$crontab: \"0 3 * * *\"}", Directive::Crontab(Box::new(["0", "3", "*", "*", "*"].map(str::to_owned)))),
-            ("{$class: {a: 1}}", Directive::Class([("a".to_owned(), Value::Int(1))].into())),
-            ("{$secret: x}", Directive::Secret(crate::model::secret::SecretText::new("x"))),
-            ("{$merge: {a: 1}}", Directive::Merge([(Key::from("a"), Value::Int(1))].into())),
-        ];
-        for (text, directive) in directives {
-            assert_eq!(value(text), Value::Directive(directive), "{text}");
-        }
-        let object = value(
-            "{\"$object\": {\"class\": \"cachelib.redis.RedisCache\", \"args\": [1], \"kwargs\": {\"host\": {\"$env\": \"SUPERSET_H\"}}}}",
-        );
-        let Value::Directive(Directive::Object(object)) = object else { panic!("{object:?}") };
-        assert_eq!(
-            (object.class.as_str(), object.args, object.kwargs.len()),
-            ("cachelib.redis.RedisCache", vec![Value::Int(1)], 1)
-        );
-        assert!(matches!(value("{$ref: cachelib.redis.RedisCache}"), Value::Directive(Directive::Ref(_))));
-    }
-
-    #[test]
-    fn unset_and_replace_speak_to_the_merge() {
-        let (fragment, _) =
-            read_with("A: {$unset: true}\nB: {$replace: {a: {$tuple: []}}}\nC: {x: {$unset: true}, y: {$replace: {}}}", &lens());
-        assert_eq!(fragment.get("A").map(|patch| &patch.edit), Some(&Edit::Unset));
-        assert!(matches!(fragment.get("B").map(|patch| &patch.edit), Some(Edit::Set(Value::Map(_)))));
-        let Some(Edit::Merge(inner)) = fragment.get("C").map(|patch| &patch.edit) else { panic!("{fragment:?}") };
-        assert!(matches!(inner.as_slice(), [(_, Patch { edit: Edit::Unset, .. }), _]), "{inner:?}");
-    }
-
-    #[test]
-    fn raw_python_is_code_only_where_it_is_allowed() {
-        let mut lens = lens();
-        lens.render.python = true;
-        let (fragment, problems) = read_with("X: {$python: \"lambda: 1\"}", &lens);
-        assert_eq!((problems.len(), fragment.settings.len()), (0, 1));
     }
 
     #[test]
@@ -295,58 +241,6 @@ mod tests {
     fn a_fragment_that_says_nothing_is_empty_and_good() {
         for text in ["", " \n", "# a comment\n", "{}", "---\n...\n", "null"] {
             assert_eq!(read_with(text, &lens()), (Fragment::default(), Vec::new()), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn law_9_no_directive_leads_beyond_the_allow_lists() {
-        for (text, expected) in [
-            ("{$env: HOME}", "this variable may not be named here (`render.allow_env` in"),
-            ("{$env: \"A B\"}", "expected the name of an environment variable"),
-            ("{$file: /etc/passwd}", "this file may not be named here (`render.allow_files` in"),
-            ("{$file: /run/secrets/../shadow}", "expected the absolute path of a file, without"),
-            ("{$file: secrets/x}", "expected the absolute path"),
-            ("{$file: \"/run/secrets/a\\0\"}", "expected the absolute path"),
-            ("{$ref: os.system}", "this object may not be named here (`render.allow_objects` in"),
-            ("{$object: {class: subprocess.Popen}}", "this object may not be named here"),
-            ("{$object: {class: \"cachelib.x(); import os; y.z\"}}", "expected a dotted Python name"),
-            ("{$python: \"1\"}", "`$python` is not allowed here (`render.allow_python: true`"),
-        ] {
-            let found = problems(&format!("X: {text}"));
-            assert!(found.len() == 1 && found[0].starts_with("1:1 X") && found[0].contains(expected), "{text}: {found:?}");
-        }
-    }
-
-    #[test]
-    fn every_wrong_directive_is_told_with_its_place() {
-        for (text, expected) in [
-            ("{$evn: A}", "1:1 X: a key that begins with `$` is a directive, and there is no such one (did you mean `$env`?)"),
-            ("{$zebra: A}", "1:1 X: a key that begins with `$` is a directive, and there is no such one"),
-            ("{$env: A, b: 1}", "1:1 X: `$env` stands beside other keys (a mapping with a `$` key has no other key)"),
-            ("{a: {$secret: 5}}", "1:1 X.a: expected text (in quotes, where it looks like a number), found a whole number"),
-            ("{$timedelta: 90}", "1:1 X: expected a duration: text like \"1h30m\", or a mapping like {hours: 1, minutes: 30}"),
-            ("{$timedelta: soon}", "1:1 X: expected a duration with its units, like \"1h30m\" or \"7d\""),
-            ("{$tuple: 1}", "1:1 X: expected a list, found a whole number"),
-            ("{$set: [[1]]}", "1:1 X: expected a set of scalars or tuples"),
-            ("{$set: [{$tuple: [[1]]}]}", "1:1 X: expected a set of scalars or tuples"),
-            ("{$crontab: daily}", "1:1 X: expected five fields"),
-            ("{$crontab: \"99 * * * *\"}", "1:1 X: the minute is not of the form"),
-            ("{$class: [1]}", "1:1 X: expected a mapping of names to values, found a list"),
-            ("{$class: {class: 1}}", "1:1 X: expected a Python name as a key"),
-            ("{$class: {__init__: 1}}", "1:1 X: expected a Python name as a key"),
-            ("{$object: {kwargs: {}}}", "1:1 X: expected `class`, the dotted name of what is to be called"),
-            ("{$object: {clas: cachelib.x}}", "1:1 X.clas: expected `class`, `args` or `kwargs` (did you mean `class`?)"),
-            ("{$object: cachelib.x}", "1:1 X: expected a mapping of `class`, `args` and `kwargs`, found text"),
-            ("{$unset: false}", "1:1 X: expected true, found a boolean"),
-            ("{$replace: [1]}", "1:1 X: expected a mapping (everything else replaces anyway), found a list"),
-            ("{$merge: 1}", "1:1 X: expected a mapping, found a whole number"),
-            ("{a: {$merge: {}}}", "1:1 X.a: `$merge` works on a whole setting only, over what the base set"),
-            ("[{$unset: true}]", "1:1 X[0]: `$unset` works only where fragments merge"),
-            ("{$replace: {a: {$unset: true}}}", "1:1 X.a: `$unset` works only where fragments merge"),
-            ("{$tuple: [{$replace: {}}]}", "1:1 X[0]: `$replace` works only where fragments merge"),
-        ] {
-            let found = problems(&format!("X: {text}"));
-            assert!(found.len() == 1 && found[0].starts_with(expected), "{text}: {found:?}");
         }
     }
 

@@ -5,9 +5,10 @@
 //! stands; text that looks like something else goes in quotes, which have no escapes. `#` begins a comment only at the
 //! beginning of a line, because passwords hold it.
 
+use super::item::{Entry, Item, What};
 use super::notes::{Field, Notes, shown};
 use super::scalar::{self, Plain};
-use super::yaml::{self, Entry, Item, What};
+use super::yaml;
 use crate::model::value::{Key, is_identifier};
 
 const DATABASE_URL: &str = "database_url";

@@ -5,7 +5,7 @@
 //! digests that name the tree. The [`resolver::Resolver`] remembers the snapshot before, so that a change costs in proportion to the
 //! nodes changed (law 12). Pure: no file, no network, no clock. What `$file` and `$env` name is checked, never read.
 //!
-//! A node's way: [`yaml`] or [`lines`] → [`directive`] → [`fragment`] and [`patch`] → [`config`], or [`datasource`], [`fields`]
+//! A node's way: [`yaml`] or [`lines`] → [`item`] → [`directive`] → [`fragment`] and [`patch`] → [`config`], or [`datasource`], [`fields`]
 //! and [`parts`] → [`datasources`]. Beside it: [`guard`] (is so much gone at once?), [`edit`] (a fragment's text with one key
 //! changed), [`explain`], [`redact`] and [`written`] (what people see).
 
@@ -21,6 +21,7 @@ pub mod explain;
 pub mod fields;
 pub mod fragment;
 pub mod guard;
+pub mod item;
 pub mod lens;
 pub mod lines;
 pub mod names;

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use super::directive::Reader;
 use super::fields::plain_text;
+use super::item::{Entry, Item, What};
 use super::lines::fixed_scheme;
 use super::notes::Field;
 use super::schema::ENGINES;
-use super::yaml::{Entry, Item, What};
 use crate::model::problem::nearest;
 use crate::model::secret::SecretText;
 use crate::model::uri::{Parts, SqlalchemyUri};

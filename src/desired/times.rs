@@ -2,7 +2,7 @@
 
 use jiff::{Span, SpanRelativeTo};
 
-use super::yaml::{Entry, What};
+use super::item::{Entry, What};
 use crate::model::value::Key;
 
 const UNITS: [(&str, i64); 7] = [
@@ -99,7 +99,7 @@ fn is_field(text: &str, low: u32, high: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::yaml::Item;
+    use crate::desired::item::Item;
 
     #[test]
     fn durations_carry_units() {

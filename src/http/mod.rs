@@ -20,7 +20,7 @@ use axum::{Json, Router, middleware};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics;
@@ -76,6 +76,9 @@ pub struct Report {
     /// Whether a revision is applied; `/readyz`.
     #[serde(skip)]
     pub applied: bool,
+    /// The last question that this answers.
+    #[serde(skip)]
+    pub answers: u64,
 }
 
 /// What the server reads.
@@ -83,8 +86,8 @@ pub struct Report {
 pub struct Inputs {
     /// The newest report.
     pub report: watch::Receiver<Arc<Report>>,
-    /// Rung before the report is shown, so that the cluster is looked at when somebody asks and not otherwise.
-    pub ask: Arc<Notify>,
+    /// Counts the questions: the cluster is looked at when somebody asks and not otherwise.
+    pub asked: watch::Sender<u64>,
     /// When the reconcile loop last turned.
     pub heartbeat: watch::Receiver<Instant>,
     /// How old that may be.
@@ -163,11 +166,17 @@ async fn readyz(State(inputs): State<Inputs>) -> Response {
 
 /// The report as of now; the last one where nobody makes a new one in time.
 async fn fresh_report(mut inputs: Inputs) -> Arc<Report> {
-    inputs.report.mark_unchanged();
-    inputs.ask.notify_one();
-    let _ = tokio::time::timeout(ASK_LIMIT, inputs.report.changed()).await;
-    let report = inputs.report.borrow();
-    Arc::clone(&report)
+    let mut question = 0;
+    inputs.asked.send_modify(|asked| {
+        *asked += 1;
+        question = *asked;
+    });
+    let answer = inputs.report.wait_for(|report| report.answers >= question);
+    if let Ok(Ok(report)) = tokio::time::timeout(ASK_LIMIT, answer).await {
+        return Arc::clone(&report);
+    }
+    let last = inputs.report.borrow();
+    Arc::clone(&last)
 }
 
 async fn show_status(State(inputs): State<Inputs>) -> Response {

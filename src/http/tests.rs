@@ -17,7 +17,7 @@ use crate::model::status::{DatasourceState, DatasourceStatus, Rollout};
 struct Server {
     base: String,
     report: Arc<watch::Sender<Arc<Report>>>,
-    ask: Arc<Notify>,
+    asked: watch::Receiver<u64>,
     heartbeat: watch::Sender<Instant>,
     cancel: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -27,11 +27,10 @@ impl Server {
     /// A server beside somebody who makes a new report of the last one whenever one is asked for.
     async fn start(report: Report) -> Self {
         let server = Self::start_alone(report).await;
-        let (report, ask) = (Arc::clone(&server.report), Arc::clone(&server.ask));
+        let (report, mut asked) = (Arc::clone(&server.report), server.asked.clone());
         tokio::spawn(server.cancel.clone().run_until_cancelled_owned(async move {
-            loop {
-                ask.notified().await;
-                report.send_modify(|_| ());
+            while asked.changed().await.is_ok() {
+                report.send_modify(|report| Arc::make_mut(report).answers = *asked.borrow_and_update());
             }
         }));
         server
@@ -41,18 +40,19 @@ impl Server {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let report = Arc::new(watch::Sender::new(Arc::new(report)));
-        let ask = Arc::new(Notify::new());
+        let asked = watch::Sender::new(0);
+        let questions = asked.subscribe();
         let heartbeat = watch::Sender::new(Instant::now());
         let inputs = Inputs {
             report: report.subscribe(),
-            ask: Arc::clone(&ask),
+            asked,
             heartbeat: heartbeat.subscribe(),
             heartbeat_limit: Duration::from_secs(60),
             metrics: metrics::recorder().unwrap().handle(),
         };
         let cancel = CancellationToken::new();
         let task = tokio::spawn(serve(listener, inputs, cancel.clone()));
-        Self { base, report, ask, heartbeat, cancel, task }
+        Self { base, report, asked: questions, heartbeat, cancel, task }
     }
 
     async fn get(&self, path: &str) -> reqwest::Response {
@@ -100,7 +100,7 @@ fn report() -> Report {
         problems: vec![Problem::error(&Origin::new("/superset/config/10-a"), "expected a number").line(3).field("ROW_LIMIT")],
         rollout: Rollout::default(),
     };
-    Report { cluster, instance: instance(), applied: true }
+    Report { cluster, instance: instance(), applied: true, answers: 0 }
 }
 
 #[tokio::test]
@@ -141,11 +141,15 @@ async fn status_is_the_cluster_and_this_instance() {
 #[tokio::test]
 async fn status_is_asked_for_and_the_last_one_shown_where_none_comes() {
     let server = Server::start_alone(report()).await;
-    let (sender, ask) = (Arc::clone(&server.report), Arc::clone(&server.ask));
+    let (sender, mut questions) = (Arc::clone(&server.report), server.asked.clone());
     let asked = tokio::spawn(async move {
-        ask.notified().await;
+        questions.changed().await.unwrap();
+        // What comes meanwhile is no answer.
+        sender.send_modify(|report| Arc::make_mut(report).instance.error = Some("stale".to_owned()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
         let mut fresh = report();
         fresh.instance.error = Some("fresh".to_owned());
+        fresh.answers = *questions.borrow_and_update();
         sender.send_replace(Arc::new(fresh));
     });
     assert!(server.answer("/status").await.1.contains("\"fresh\""));
@@ -188,7 +192,7 @@ async fn the_page_shows_everything_and_runs_nothing_from_the_tree() {
 async fn an_empty_cluster_has_a_page_too() {
     let empty =
         ClusterStatus { instances: vec![], leader: None, datasources: vec![], problems: vec![], rollout: Rollout::default() };
-    let mut starting = Report { cluster: empty, instance: instance(), applied: false };
+    let mut starting = Report { cluster: empty, instance: instance(), applied: false, answers: 0 };
     starting.instance.applied = Version::default();
     let server = Server::start(starting).await;
     let (status, text) = server.answer("/").await;

@@ -1,5 +1,7 @@
 //! Status: what `/status`, `setkeeper status` and the datasources' status znodes show.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -71,4 +73,22 @@ pub struct ClusterStatus {
     pub problems: Vec<Problem>,
     /// The rollout record.
     pub rollout: Rollout,
+}
+
+impl ClusterStatus {
+    /// Lists as pending those of these datasources of which nobody has said anything yet.
+    pub fn add_pending<'a>(&mut self, names: impl Iterator<Item = &'a DatasourceName>, cluster: &str) {
+        let known: BTreeSet<_> = self.datasources.iter().map(|known| known.name.clone()).collect();
+        let pending = names.filter(|name| !known.contains(*name)).map(|name| DatasourceStatus {
+            name: name.clone(),
+            state: DatasourceState::Pending,
+            uuid: name.uuid(cluster),
+            database_id: None,
+            error: None,
+            at: None,
+            by: None,
+        });
+        self.datasources.extend(pending);
+        self.datasources.sort_by(|one, other| one.name.cmp(&other.name));
+    }
 }

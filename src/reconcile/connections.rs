@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::ledger::{self, Job, Ledger, Outcome, Rules};
+use super::ledger::Ledger;
+use super::ledger::job::{Fate, Job, Outcome, Rules};
 use super::resolve::Resolved;
 use super::sleep_to;
 use super::wants::Wants;
@@ -174,15 +175,15 @@ impl<C: Connections> ConnectionsLoop<C> {
     /// Reports every datasource, once Superset has been observed in this term: before that nothing is known of any.
     fn report(&self, term: Option<&Term>) {
         let Some(term) = term.filter(|term| term.ledger.has_observed()) else { return };
-        let standings = term.ledger.standings();
+        let fates = term.ledger.fates();
         self.statuses.send_if_modified(|statuses| {
             let now = jiff::Timestamp::now().to_string();
             let before = statuses.as_deref();
-            let status = |(name, standing): (DatasourceName, ledger::Standing)| {
-                let status = self.status(name.clone(), standing, before.and_then(|before| before.get(&name)), &now);
+            let status = |(name, fate): (DatasourceName, Fate)| {
+                let status = self.status(name.clone(), fate, before.and_then(|before| before.get(&name)), &now);
                 (name, status)
             };
-            let next: BTreeMap<_, _> = standings.into_iter().map(status).collect();
+            let next: BTreeMap<_, _> = fates.into_iter().map(status).collect();
             let is_new = before != Some(&next);
             if is_new {
                 *statuses = Some(Arc::new(next));
@@ -192,14 +193,8 @@ impl<C: Connections> ConnectionsLoop<C> {
     }
 
     /// The status of one datasource; what did not change keeps its time.
-    fn status(
-        &self,
-        name: DatasourceName,
-        standing: ledger::Standing,
-        before: Option<&DatasourceStatus>,
-        now: &str,
-    ) -> DatasourceStatus {
-        let ledger::Standing { state, uuid, database_id, error } = standing;
+    fn status(&self, name: DatasourceName, fate: Fate, before: Option<&DatasourceStatus>, now: &str) -> DatasourceStatus {
+        let Fate { state, uuid, database_id, error } = fate;
         let is_pending = state == DatasourceState::Pending;
         let mut status = DatasourceStatus { name, state, uuid, database_id, error, at: None, by: None };
         if let Some(before) = before {

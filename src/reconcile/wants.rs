@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::ledger::Unfit;
+use super::ledger::job::Unfit;
 use super::resolve::Resolved;
 use crate::desired::datasources::{Invalid, Valid};
 use crate::model::datasource::{Datasource, DatasourceName};

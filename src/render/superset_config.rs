@@ -5,7 +5,8 @@
 
 use std::fmt::Write;
 
-use super::python::{Needs, string};
+use super::python::Needs;
+use super::python::literal::string;
 use crate::model::digest::Revision;
 use crate::model::problem::Problem;
 use crate::model::snapshot::Origin;

@@ -4,8 +4,9 @@
 
 use std::time::Duration;
 
+use super::release::CheckRequired;
 use super::scalars::{Wrong, is_znode_path};
-use super::{Acl, CheckRequired, Layout, Reload, ReloadStrategy, Render, Settings, Source, Tls, Zookeeper};
+use super::{Acl, Layout, Reload, ReloadStrategy, Render, Settings, Source, Tls, Zookeeper};
 use crate::model::problem::Problem;
 use crate::model::snapshot::Origin;
 
@@ -100,8 +101,11 @@ impl Settings {
             let warning = Problem::warning(&origin, "everybody who reaches ZooKeeper can change what the agent creates there");
             warnings.push(warning.field("source.zookeeper.acl").hint("give source.zookeeper.auth and set acl to creator"));
         }
-        if self.check.require == CheckRequired::Auto {
-            let warning = Problem::warning(&origin, "candidates are not checked in this version before they are installed");
+        // Where nothing is reloaded, `auto` means `none`, and nobody is promised a check.
+        if self.check.require == CheckRequired::Auto && self.reload.has_target() {
+            let message =
+                "`auto` means `app` here, which is not built yet: Superset is reloaded with candidates that nobody checked";
+            let warning = Problem::warning(&origin, message);
             warnings.push(warning.field("check.require").hint("set it to none to accept that"));
         }
         warnings

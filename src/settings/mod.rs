@@ -7,6 +7,7 @@ pub(crate) mod environment;
 mod laws;
 pub mod load;
 mod read;
+pub mod release;
 mod scalars;
 mod section;
 mod tree;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use crate::model::instance::{InstanceId, Labels};
 use crate::model::secret::SecretText;
+use release::{Boot, Check, Releases, RolloutRules, Verify};
 
 /// All settings of one agent.
 #[derive(Clone, Debug, PartialEq)]
@@ -164,26 +166,6 @@ pub struct Layout {
     pub max_loss: f64,
 }
 
-/// `boot`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Boot {
-    /// How long to wait for a release.
-    pub wait: Duration,
-    /// What to start from after that.
-    pub fallback: Fallback,
-}
-
-/// `boot.fallback`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fallback {
-    /// Nothing: wait on.
-    None,
-    /// The base file alone.
-    Base,
-    /// This file.
-    File(PathBuf),
-}
-
 /// `secrets`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretsAllowed {
@@ -232,34 +214,6 @@ pub struct Template {
     pub mode: u32,
 }
 
-/// `check`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
-    /// How much must be proved.
-    pub require: CheckRequired,
-    /// Superset's own Python.
-    pub python: Option<PathBuf>,
-    /// Superset's environment, one `NAME=value` a line.
-    pub env_file: Option<PathBuf>,
-    /// How long one check may take.
-    pub timeout: Duration,
-    /// How much memory it may use, in bytes.
-    pub memory: u64,
-}
-
-/// `check.require`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CheckRequired {
-    /// `app` where there is a reload target, else `none`.
-    Auto,
-    /// Superset's app must be built and answer.
-    App,
-    /// The file must parse.
-    Syntax,
-    /// Nothing.
-    None,
-}
-
 /// `reload`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reload {
@@ -271,6 +225,18 @@ pub struct Reload {
     pub unit: Option<String>,
     /// The command and its arguments.
     pub command: Option<Vec<String>>,
+}
+
+impl Reload {
+    /// Whether a new config makes Superset be told at all.
+    #[must_use]
+    pub fn has_target(&self) -> bool {
+        match self.strategy {
+            ReloadStrategy::Auto => self.pid_file.is_some() || self.unit.is_some() || self.command.is_some(),
+            ReloadStrategy::None => false,
+            ReloadStrategy::Hup | ReloadStrategy::Handoff | ReloadStrategy::Restart | ReloadStrategy::Command => true,
+        }
+    }
 }
 
 /// `reload.strategy`
@@ -288,41 +254,6 @@ pub enum ReloadStrategy {
     Command,
     /// Superset is not told.
     None,
-}
-
-/// `verify`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verify {
-    /// The full URL fetched.
-    pub url: Option<String>,
-    /// How many answers in a row.
-    pub successes: u32,
-    /// Within what time.
-    pub timeout: Duration,
-}
-
-/// `rollout`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RolloutRules {
-    /// How many instances may reload at once.
-    pub slots: u32,
-    /// How long a tree must stand still first.
-    pub settle: Duration,
-    /// How long a verified instance is watched before the next.
-    pub soak: Duration,
-    /// How long others wait for canaries.
-    pub canary_wait: Duration,
-    /// Protected settings that may change.
-    pub allow_protected: Vec<String>,
-}
-
-/// `releases`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Releases {
-    /// How many.
-    pub count: u32,
-    /// How many bytes.
-    pub bytes: u64,
 }
 
 /// `superset`

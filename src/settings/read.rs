@@ -5,15 +5,15 @@
 
 use tracing_subscriber::filter::EnvFilter;
 
+use super::release::{Boot, Check, CheckRequired, Fallback, Releases, RolloutRules, Verify};
 use super::scalars::{
     Read, Wrong, address, boolean, count, duration, hosts, http_url, mode, path, share, size, span, text, word, znode_path,
 };
 use super::section::{Meant, Noted, Section};
 use super::tree::{Node, Value};
 use super::{
-    Acl, AclEntry, Boot, Check, CheckRequired, Datasources, DigestAuth, Fallback, Identity, Layout, Log, LogFormat, Releases,
-    Reload, ReloadStrategy, Render, RolloutRules, SecretsAllowed, Settings, Source, Superset, SupersetConfig, Template, Tls,
-    Verify, Zookeeper, laws,
+    Acl, AclEntry, Datasources, DigestAuth, Identity, Layout, Log, LogFormat, Reload, ReloadStrategy, Render, SecretsAllowed,
+    Settings, Source, Superset, SupersetConfig, Template, Tls, Zookeeper, laws,
 };
 use crate::model::instance::InstanceId;
 

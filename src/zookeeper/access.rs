@@ -133,11 +133,6 @@ impl Access {
         Ok(connector)
     }
 
-    /// Whether everybody may do everything with the nodes that we create.
-    pub(super) fn is_open(&self) -> bool {
-        self.settings.acl == Acl::Open
-    }
-
     /// Whether connections use TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.settings.tls.is_some()

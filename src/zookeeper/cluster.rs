@@ -78,7 +78,9 @@ impl Cluster {
             session.limit = limit;
             session.catch_up().await?;
             let chroot = session.ask("check", "/", session.client.check_stat("/")).await?;
-            chroot.map(|_| session).ok_or_else(|| Error::NoChroot { hosts: access.hosts().to_owned() })
+            chroot.ok_or_else(|| Error::NoChroot { hosts: access.hosts().to_owned() })?;
+            prepare::known_format(&session).await?;
+            Ok::<_, Error>(session)
         };
         match timeout(limit, opened).await {
             Ok(session) => Ok(Self { session: session? }),

@@ -103,6 +103,7 @@ async fn make_layout(session: &Session, link: &Reporter) -> Option<End> {
     match prepare::layout(session).await {
         Ok(()) => link.works(Concern::Layout),
         Err(error) if error.is_loss() => return Some(doubt(&error)),
+        Err(error @ Error::Format { .. }) => return Some(refused(Concern::Layout, link, &error)),
         Err(error) => link.failed(Concern::Layout, &error),
     }
     None
@@ -160,11 +161,10 @@ impl<'a> Again<'a> {
         if error.is_loss() {
             return Some(doubt(error));
         }
-        self.link.failed(self.concern, error);
-        if let Error::TooOld { .. } = error {
-            // Leading without ever seeing a tree would help nobody.
-            return Some(End::Over(line(error)));
+        if let Error::TooOld { .. } | Error::Format { .. } = error {
+            return Some(refused(self.concern, self.link, error));
         }
+        self.link.failed(self.concern, error);
         if std::mem::replace(&mut self.last, Instant::now()).elapsed() > LONG {
             self.pauses = pauses(250, 15_000);
         }
@@ -172,6 +172,12 @@ impl<'a> Again<'a> {
         // Somebody may have deleted a node that is ours to make.
         if error.code() == Some(&zk::Error::NoNode) { make_layout(session, self.link).await } else { None }
     }
+}
+
+/// Leading without ever seeing a tree would help nobody.
+fn refused(concern: Concern, link: &Reporter, error: &Error) -> End {
+    link.failed(concern, error);
+    End::Over(line(error))
 }
 
 /// Growing pauses with jitter, in milliseconds, without an end.

@@ -88,6 +88,16 @@ pub enum Error {
         /// The branch.
         path: String,
     },
+    /// The tree is laid out as another program wants it.
+    #[error("failed to use {path}: it says {found:?}, and this program knows layouts up to {known}")]
+    Format {
+        /// The znode.
+        path: String,
+        /// What it says, cut short.
+        found: String,
+        /// The newest layout known here.
+        known: u32,
+    },
     /// The key node holds something else.
     #[error("failed to use {path}: it has {len} bytes where a key has 32")]
     Key {
@@ -151,6 +161,7 @@ impl Error {
             Self::Access(_)
             | Self::NoChroot { .. }
             | Self::TooOld { .. }
+            | Self::Format { .. }
             | Self::Key { .. }
             | Self::TooLarge { .. }
             | Self::NotAnObject { .. } => Retry::AfterChange,
@@ -179,9 +190,13 @@ impl Error {
                 "check source.zookeeper.connect, that a server listens there, and whether it wants TLS or a client certificate"
             }
             Self::TooOld { .. } => "upgrade ZooKeeper",
+            Self::Format { .. } => {
+                "a later setkeeper made this tree: upgrade this one, or give it a source.zookeeper.root of its own"
+            }
             Self::Request { source: zk::Error::NoAuth, .. } => {
                 "the znode's ACL does not let us: check source.zookeeper.auth, and who created the znode"
             }
+            Self::Request { source: zk::Error::NotEmpty, .. } => "there are znodes below it: delete those first",
             Self::Request { source: zk::Error::InvalidAcl, .. } => {
                 "check source.zookeeper.acl: `creator` needs credentials, and the server must know every scheme"
             }

@@ -100,7 +100,8 @@ pub(super) async fn follow(
     link: &Reporter,
 ) -> Result<Infallible, Error> {
     // Asked for in this order, in one go: the server catches up before it reads anything for us.
-    let ((), mut watches, key) = tokio::try_join!(session.catch_up(), Watches::arm(session), prepare::existing_key(session))?;
+    let (catch_up, format, key) = (session.catch_up(), prepare::known_format(session), prepare::existing_key(session));
+    let ((), mut watches, _, key) = tokio::try_join!(catch_up, Watches::arm(session), format, key)?;
     link.armed(std::mem::replace(&mut known.armed, true));
     let key = match key {
         Some(key) => key,

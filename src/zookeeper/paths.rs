@@ -58,6 +58,12 @@ impl Paths {
         self.below("key")
     }
 
+    /// The layout's number.
+    #[must_use]
+    pub fn format(&self) -> String {
+        self.below("format")
+    }
+
     /// The rollout record.
     #[must_use]
     pub fn rollout(&self) -> String {

@@ -1,6 +1,6 @@
 //! What has to exist before we can work: our own nodes, and the cluster's HMAC key.
 //!
-//! In: a session. Out: the key. Any number of agents may do this at once: whoever comes second finds what it needs. The
+//! In: a session. Out: the key. A tree of a later layout is refused, so that an old agent left behind by an upgrade does no harm. Any number of agents may do this at once: whoever comes second finds what it needs. The
 //! chroot is never created, because a misspelt one would silently begin a second, empty tree.
 
 use zookeeper_client as zk;
@@ -10,8 +10,12 @@ use super::read;
 use super::session::Session;
 use crate::model::digest::DigestKey;
 
+/// The number of the layout that this program keeps, in the znode `format`: a later one means another contract.
+const FORMAT: u32 = 1;
+
 /// Creates whichever of our own nodes are missing, parents first.
 pub(super) async fn layout(session: &Session) -> Result<(), Error> {
+    let format = known_format(session).await?;
     let ours = session.paths.ours();
     let found = read::nodes(session, &ours).await?.found;
     for (path, _) in ours.iter().zip(found).filter(|(_, found)| found.is_none()) {
@@ -20,7 +24,30 @@ pub(super) async fn layout(session: &Session) -> Result<(), Error> {
             answer => drop(answer?),
         }
     }
+    if format.is_none() {
+        let text = FORMAT.to_string();
+        match session.create(&session.paths.format(), text.as_bytes(), zk::CreateMode::Persistent).await {
+            Err(error) if error.code() == Some(&zk::Error::NodeExists) => {}
+            answer => drop(answer?),
+        }
+    }
     Ok(())
+}
+
+/// The layout's number where the tree has one, and an error where it is not ours.
+pub(super) async fn known_format(session: &Session) -> Result<Option<u32>, Error> {
+    let path = session.paths.format();
+    let found = match session.get(&path).await {
+        // Whoever may not read it hears of that where it matters: at the tree itself.
+        Err(error) if error.code() == Some(&zk::Error::NoAuth) => None,
+        answer => answer?,
+    };
+    let Some((bytes, _)) = found else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+    match text.parse() {
+        Ok(number) if number <= FORMAT => Ok(Some(number)),
+        _ => Err(Error::Format { path, found: text.chars().take(20).collect(), known: FORMAT }),
+    }
 }
 
 /// Makes the cluster's key, where there is none, and whatever has to be there first.

@@ -4,7 +4,7 @@
 //!   run ─ connect ─▶ session ─▶ follow   the tree, newest snapshot out
 //!     ▲                     ├─▶ keep     the instance's record
 //!     │                     └─▶ stand    the election ─▶ hold, statuses
-//!     └── any loss: follower first, then all of these dropped, then again
+//!     └── any loss: all of these dropped and follower at once, then again
 //! ```
 //!
 //! Whatever depends on the connection is one future and ends with it; nothing else is cleaned up, because everything begins
@@ -20,7 +20,7 @@ use backon::ExponentialBackoff;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 use zookeeper_client as zk;
 
 use super::access::{Access, AccessError};
@@ -64,9 +64,6 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), AccessError> {
     access.connector()?;
-    if access.is_open() {
-        warn!("whoever reaches ZooKeeper may read and change everything: set source.zookeeper.acl");
-    }
     let Outputs { tree, link, standing, cluster } = outputs;
     let interrupts = Interrupts { stop, password: access.password() };
     let duties = Duties { id, inputs, tree, standing, link: Reporter::new(link), known: Known::default() };

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use setkeeper::model::problem::Problem;
 use setkeeper::settings::load::{Sources, load};
-use setkeeper::settings::{Acl, Fallback, Flags, Reference, ReloadStrategy, Settings, Source};
+use setkeeper::settings::release::Fallback;
+use setkeeper::settings::{Acl, Flags, Reference, ReloadStrategy, Settings, Source};
 
 const EXAMPLE: &str = include_str!("../../config.example.yaml");
 
@@ -230,10 +231,25 @@ releases: {count: 1, bytes: 1M}
 }
 
 #[test]
-fn an_open_acl_and_an_unchecked_candidate_are_warned_about() {
-    let fields = |settings: Settings| settings.warnings().into_iter().filter_map(|warning| warning.field).collect::<Vec<_>>();
-    assert_eq!(fields(file("")), ["source.zookeeper.acl", "check.require"]);
-    assert!(fields(file("source: {directory: {path: a}}\ncheck: {require: none}")).is_empty());
+fn an_open_acl_is_warned_about() {
+    assert_eq!(warned(&file("")), ["source.zookeeper.acl"]);
+    assert!(warned(&file("source: {directory: {path: a}}")).is_empty());
+}
+
+#[test]
+fn an_unchecked_candidate_is_warned_about_where_superset_is_made_to_load_it() {
+    let directory = "source: {directory: {path: a}}\n";
+    for reload in ["reload: {pid_file: a}", "reload: {command: [a]}", "reload: {strategy: hup, pid_file: a}"] {
+        assert_eq!(warned(&file(&format!("{directory}{reload}"))), ["check.require"], "{reload}");
+        assert!(warned(&file(&format!("{directory}{reload}\ncheck: {{require: none}}"))).is_empty(), "{reload}");
+    }
+    for reload in ["", "reload: {strategy: none}", "reload: {strategy: none, pid_file: a}"] {
+        assert!(warned(&file(&format!("{directory}{reload}"))).is_empty(), "{reload}");
+    }
+}
+
+fn warned(settings: &Settings) -> Vec<String> {
+    settings.warnings().into_iter().filter_map(|warning| warning.field).collect()
 }
 
 #[test]

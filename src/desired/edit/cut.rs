@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
+use super::super::item::{Item, What};
 use super::super::scalar::{self, Plain};
-use super::super::yaml::{Item, What};
 use super::Given;
 use super::meaning::{Steps, entries, is, json, quoted};
 use super::spots::{Shape, Spot};

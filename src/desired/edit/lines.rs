@@ -1,6 +1,6 @@
 //! Candidates for an edited text of `key=value` lines.
 
-use super::super::yaml::Item;
+use super::super::item::Item;
 use super::Given;
 use super::meaning::{self, Steps, entries, is, json};
 

@@ -1,6 +1,6 @@
 //! What an edit means: the value that the new text must read back as.
 
-use super::super::yaml::{Entry, Item, What};
+use super::super::item::{Entry, Item, What};
 use super::EditError;
 use crate::model::value::Key;
 

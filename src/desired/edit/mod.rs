@@ -9,9 +9,10 @@ mod lines;
 mod meaning;
 mod spots;
 
+use super::item::{Item, What};
 use super::lines as key_value;
 use super::notes::{Field, Notes};
-use super::yaml::{self, Item};
+use super::yaml;
 use crate::model::problem::Problem;
 use crate::model::snapshot::Origin;
 use meaning::Steps;
@@ -107,7 +108,7 @@ fn read(text: &str) -> Result<Item, EditError> {
     let mut notes = Notes::new(&origin);
     let item = if key_value::is_lines(text) { key_value::parse(text, &mut notes) } else { yaml::parse(text, &mut notes) };
     if let Some(item) = &item
-        && !matches!(item.what, yaml::What::Map(_) | yaml::What::Null)
+        && !matches!(item.what, What::Map(_) | What::Null)
     {
         notes.error(item.line, &Field::Root, format!("expected a mapping of settings, found {}", item.what.kind()));
     }

@@ -7,7 +7,8 @@ use std::ops::Range;
 
 use serde_yaml::{Location, Spanned};
 
-use super::super::yaml::{Raw, options};
+use super::super::yaml::options;
+use super::super::yaml::raw::Raw;
 
 /// One value in its text.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ mod datasources;
 mod edits;
 mod looks;
 mod pushes;
+mod second_writer;
 mod trees;
 
 use std::fs;

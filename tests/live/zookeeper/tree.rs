@@ -4,10 +4,13 @@ use std::time::{Duration, Instant};
 
 use setkeeper::model::snapshot::Content;
 use setkeeper::settings::Layout;
+use setkeeper::zookeeper::cluster::{Cluster, LIMIT};
+use setkeeper::zookeeper::link::Link;
 use tokio::sync::watch;
 use zookeeper_client as zk;
 
-use crate::support::agent::{Agent, access_with, client, content, layout, open, settings, statuses, text};
+use crate::support::agent::{Agent, access, access_with, client, content, layout, open, settings, statuses, text};
+use crate::support::eventually;
 use crate::support::server::Server;
 
 #[tokio::test]
@@ -26,6 +29,29 @@ async fn agents_that_start_at_once_make_the_tree_and_one_key() {
         assert!(client.check_stat(&format!("/superset/{path}")).await.unwrap().is_some(), "{path}");
     }
     assert_eq!(client.get_data("/superset/key").await.unwrap().0.len(), 32);
+    eventually("the layout has its number", async || {
+        client.get_data("/superset/format").await.ok().filter(|(text, _)| text == b"1")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn law_2_a_tree_of_a_later_layout_is_neither_read_nor_written_until_it_is_ours() {
+    let server = Server::start().await;
+    let client = client(&server.connect()).await;
+    client.create("/superset", b"", &open()).await.unwrap();
+    client.create("/superset/format", b"2", &open()).await.unwrap();
+    let mut agent = Agent::start(&server.connect(), "a");
+    let refused = |link: &Link| link.errors.values().any(|error| error.contains("/superset/format: it says \"2\""));
+    agent.link_where("refused", refused).await;
+    let error = Cluster::open(&access(&settings(&server.connect())), LIMIT).await.unwrap_err();
+    assert!(error.hint().unwrap().contains("upgrade"), "{error}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(agent.tree.borrow().is_none() && !agent.leads_now());
+    assert_eq!(client.list_children("/superset").await.unwrap(), ["format"]);
+    client.set_data("/superset/format", b"1", None).await.unwrap();
+    agent.leads().await;
+    agent.tree_where("anything", |_| true).await;
 }
 
 #[tokio::test]
