@@ -88,9 +88,7 @@ async fn measured(server: &Server, client: &zk::Client) -> Part {
         // That they are counted at all.
         Figure::one("watches that fired on the server for the changes", "", (changed.fired - quiet.fired) as f64),
     ];
-    for agent in agents {
-        drop(agent);
-    }
+    drop(agents);
     Part {
         letter: 'e',
         title: "A thousand instances on one ZooKeeper",
