@@ -80,6 +80,7 @@ pub mod output;
 pub mod plan;
 pub mod reconcile;
 pub mod render;
+pub mod rollout;
 pub mod secrets;
 pub mod settings;
 pub mod superset;

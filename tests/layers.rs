@@ -16,6 +16,7 @@ const ORDER: &[&str] = &[
     "desired",
     "render",
     "plan",
+    "rollout",
     "files",
     "secrets",
     "zookeeper",
@@ -32,7 +33,7 @@ const ORDER: &[&str] = &[
 ];
 
 /// Rooms that only compute.
-const PURE: &[&str] = &["model", "desired", "render", "plan"];
+const PURE: &[&str] = &["model", "desired", "render", "plan", "rollout"];
 
 /// What a room that only computes does not name.
 const IMPURE: &[&str] = &[

@@ -10,4 +10,5 @@ mod literals;
 mod papers;
 mod pushes;
 mod rendered;
+mod rollouts;
 mod settings;

@@ -1,0 +1,536 @@
+//! The course of one release onto this instance: check, settle, slot, install, reload, verify, soak, or back.
+//!
+//! Pure bookkeeping with the clock handed in: a goal and the cluster's view go in, one [`Job`] at a time comes out, and its
+//! [`Outcome`] goes back in. Keeps law 1 (no cluster, no beginning; what is under way ends), law 4 (nothing unproven is installed),
+//! law 5 (nothing begins without a slot whose lease outlasts it) and law 6 (what proved bad here is not tried again; a
+//! sick host tells nobody). It does not choose the release, nor does it know who else is at work.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::job::{Bad, Canaries, Job, Leave, Outcome, Place, ReloadFailed, Rules, Verdict, View};
+use super::target::{Goal, Quarantined};
+use crate::model::digest::{Release, Revision};
+use crate::model::instance::State;
+
+/// The first rest after a failure, and the longest.
+const RESTS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+
+/// What survives a crash: written down before whatever it tells of begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Journal {
+    /// What Superset runs; `None` while that is not certain.
+    pub live: Option<Revision>,
+    /// What ran well last.
+    pub good: Option<Revision>,
+    /// What proved bad here, and how.
+    pub refused: BTreeMap<Revision, Refusal>,
+}
+
+/// Why a revision is not tried again here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The release from which it was resolved.
+    pub release: Release,
+    /// How it showed.
+    pub why: String,
+    /// How often it failed here.
+    pub failures: u32,
+    /// What is to blame.
+    pub blame: Blame,
+}
+
+/// What is to blame for a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The release: it does not load, and the cluster does not know yet.
+    Invalid,
+    /// The release, once what ran well before runs again: it did not verify, and the cluster does not know yet.
+    Unverified,
+    /// The release, which is in quarantine: whoever lifts that, lifts this.
+    Quarantined,
+    /// Perhaps this host, since what ran well before did not run either.
+    Host,
+    /// This host, which is well again: the release has another chance.
+    Forgiven,
+}
+
+/// The course of one instance.
+#[derive(Debug)]
+pub struct Course {
+    rules: Rules,
+    journal: Journal,
+    goal: Option<(Goal, Instant)>,
+    verdicts: BTreeMap<Revision, Verdict>,
+    /// What is being checked.
+    checking: Option<Goal>,
+    /// Whether the files on the live path are known to be those of this revision.
+    installed: Option<Revision>,
+    leg: Leg,
+    /// Until when nobody else can have our slot.
+    slot: Option<Instant>,
+    soak_until: Option<Instant>,
+    ask_at: Option<Instant>,
+    rest: Option<Rest>,
+    canaries: Patience,
+    busy: bool,
+}
+
+/// Where the course is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Leg {
+    /// Nothing is under way.
+    Idle,
+    /// On its way to this revision.
+    Forward(Goal, At),
+    /// On its way back from one that failed.
+    Back { bad: Bad, blames_release: bool, unaffected: bool, at: At },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Install,
+    Reload,
+    Verify,
+    /// Verified once, watched, and verified again at the end.
+    Soak,
+}
+
+/// How often something failed in a row, and what it waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Rest {
+    failures: u32,
+    until: Instant,
+    why: String,
+}
+
+/// How long the canaries have been waited for, without the time in which one was at work.
+#[derive(Clone, Debug, Default)]
+struct Patience {
+    spent: Duration,
+    since: Option<Instant>,
+}
+
+impl Course {
+    /// Begins where the journal ends.
+    #[must_use]
+    pub fn resume(rules: Rules, journal: Journal) -> Self {
+        Self {
+            rules,
+            installed: journal.live.clone(),
+            journal,
+            goal: None,
+            verdicts: BTreeMap::new(),
+            checking: None,
+            leg: Leg::Idle,
+            slot: None,
+            soak_until: None,
+            ask_at: None,
+            rest: None,
+            canaries: Patience::default(),
+            busy: false,
+        }
+    }
+
+    /// What is to be written down before the next job begins.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Takes what this instance should run; `None`: what it has. A leg under way is finished first.
+    pub fn aim(&mut self, goal: Option<Goal>, now: Instant) {
+        if self.goal.as_ref().map(|(goal, _)| goal) == goal.as_ref() {
+            return;
+        }
+        let is_other = self.goal.as_ref().map(|(goal, _)| &goal.revision) != goal.as_ref().map(|goal| &goal.revision);
+        self.goal = goal.map(|goal| (goal, now));
+        if is_other {
+            self.rest = None;
+            self.canaries = Patience::default();
+            self.verdicts.retain(|_, verdict| !matches!(verdict, Verdict::Inconclusive(_)));
+        }
+    }
+
+    /// Takes the quarantine as the cluster has it: what was in it and is no longer may be tried again.
+    pub fn follow_quarantine(&mut self, quarantine: &[Quarantined]) {
+        let is_in = |revision: &Revision| quarantine.iter().any(|bad| bad.revision.as_ref() == Some(revision));
+        let lifted = |(revision, refusal): (&Revision, &Refusal)| {
+            (refusal.blame == Blame::Quarantined && !is_in(revision)).then(|| revision.clone())
+        };
+        for revision in self.journal.refused.iter().filter_map(lifted).collect::<Vec<_>>() {
+            self.journal.refused.remove(&revision);
+            self.verdicts.remove(&revision);
+            self.rest = None;
+        }
+    }
+
+    /// The files on the live path are not what they were: somebody changed them by hand.
+    pub fn doubt_files(&mut self) {
+        self.installed = None;
+    }
+
+    /// What the cluster says of our slot: until when it is ours; `None`: it is not. One that we had given up for lost and that is
+    /// ours all the same has to be given back too.
+    pub fn lease(&mut self, until: Option<Instant>) {
+        self.slot = until;
+    }
+
+    /// The next job that may begin at `now`; none while one is under way.
+    pub fn next(&mut self, now: Instant, view: View) -> Option<Job> {
+        if self.busy {
+            return None;
+        }
+        let job = self.tell(now, view).or_else(|| self.advance(now, view));
+        self.busy = job.is_some();
+        job
+    }
+
+    fn tell(&self, now: Instant, view: View) -> Option<Job> {
+        if !view.connected || self.leg != Leg::Idle || self.asked_lately(now) {
+            return None;
+        }
+        let (revision, refusal) = self.untold()?;
+        let goal = Goal { release: refusal.release.clone(), revision: revision.clone() };
+        Some(Job::Quarantine(Bad { goal, why: refusal.why.clone() }))
+    }
+
+    /// What proved bad here and is not known to the cluster.
+    fn untold(&self) -> Option<(&Revision, &Refusal)> {
+        let Journal { live, good, refused } = &self.journal;
+        let is_well = live.is_some() && live == good;
+        refused.iter().find(|(_, refusal)| match refusal.blame {
+            Blame::Invalid => true,
+            Blame::Unverified => is_well,
+            _ => false,
+        })
+    }
+
+    fn asked_lately(&self, now: Instant) -> bool {
+        self.ask_at.is_some_and(|at| at > now)
+    }
+
+    fn advance(&mut self, now: Instant, view: View) -> Option<Job> {
+        match &self.leg {
+            Leg::Forward(goal, At::Install) => Some(Job::Install(goal.revision.clone())),
+            Leg::Forward(goal, At::Reload) => {
+                let revision = goal.revision.clone();
+                if self.outlasts(now, self.rules.reload_limit) {
+                    self.journal.live = None;
+                    return Some(Job::Reload(revision));
+                }
+                // Superset has not been told yet: putting the files back is all.
+                self.turn_back("the slot's lease ran out before the reload".to_owned(), false, true, now);
+                self.advance(now, view)
+            }
+            Leg::Forward(_, At::Soak) if self.soak_until.is_some_and(|until| until > now) => None,
+            Leg::Forward(goal, At::Verify | At::Soak) => Some(Job::Verify(goal.revision.clone())),
+            Leg::Back { at, .. } if self.is_rested(now) => {
+                let good = self.journal.good.clone()?;
+                Some(match at {
+                    At::Install => Job::Install(good),
+                    At::Reload => Job::Reload(good),
+                    At::Verify | At::Soak => Job::Verify(good),
+                })
+            }
+            Leg::Back { .. } => None,
+            Leg::Idle => self.begin(now, view),
+        }
+    }
+
+    fn begin(&mut self, now: Instant, view: View) -> Option<Job> {
+        let meant = self.meant().filter(|_| self.is_rested(now));
+        let Some(goal) = meant.filter(|goal| !self.runs(&goal.revision)) else {
+            return self.give_back(now, view);
+        };
+        let is_live = self.journal.live.as_ref() == Some(&goal.revision);
+        if !is_live && !view.connected {
+            return None;
+        }
+        if !is_live && self.must_check(&goal.revision) {
+            self.checking = Some(goal.clone());
+            return Some(Job::Check(goal.revision));
+        }
+        if !is_live && self.rules.reloads && !self.has_leave(now) {
+            if !self.may_ask(now, view) {
+                return self.give_back(now, view);
+            }
+            return Some(Job::TakeSlot(goal.revision));
+        }
+        let revision = goal.revision.clone();
+        self.leg = Leg::Forward(goal, At::Install);
+        Some(Job::Install(revision))
+    }
+
+    /// What this instance is to run: the goal, or what ran well last where the goal proved bad here.
+    fn meant(&self) -> Option<Goal> {
+        let (goal, _) = self.goal.as_ref()?;
+        if self.refusal(&goal.revision).is_none() {
+            return Some(goal.clone());
+        }
+        let good = self.journal.good.clone()?;
+        Some(Goal { release: goal.release.clone(), revision: good })
+    }
+
+    fn refusal(&self, revision: &Revision) -> Option<&Refusal> {
+        self.journal.refused.get(revision).filter(|refusal| refusal.blame != Blame::Forgiven)
+    }
+
+    fn refuse(&mut self, goal: &Goal, why: String, blame: Blame) {
+        let failures = 1 + self.journal.refused.get(&goal.revision).map_or(0, |earlier| earlier.failures);
+        let refusal = Refusal { release: goal.release.clone(), why, failures, blame };
+        self.journal.refused.insert(goal.revision.clone(), refusal);
+    }
+
+    /// Whether it lies on the live path, Superset has it, and it has run well for its time.
+    fn runs(&self, revision: &Revision) -> bool {
+        let Journal { live, good, .. } = &self.journal;
+        [&self.installed, live, good].into_iter().all(|known| known.as_ref() == Some(revision))
+    }
+
+    /// What ran well here needs no proof; what was proven needs no other.
+    fn must_check(&self, revision: &Revision) -> bool {
+        self.rules.check
+            && self.journal.good.as_ref() != Some(revision)
+            && !matches!(self.verdicts.get(revision), Some(Verdict::Proven))
+    }
+
+    fn may_ask(&mut self, now: Instant, view: View) -> bool {
+        let is_settled = self.goal.as_ref().is_some_and(|(_, since)| *since + self.rules.settle <= now);
+        is_settled && !self.asked_lately(now) && !view.paused && self.may_follow(now, view.canaries)
+    }
+
+    /// Canaries first; for those that never come, the wait ends.
+    fn may_follow(&mut self, now: Instant, canaries: Canaries) -> bool {
+        if self.rules.place != Place::InTurn || canaries == Canaries::Done {
+            return true;
+        }
+        self.canaries.pass(now, canaries == Canaries::Awaited);
+        self.canaries.spent >= self.rules.canary_wait
+    }
+
+    fn has_leave(&self, now: Instant) -> bool {
+        self.outlasts(now, self.rules.reload_limit + self.rules.verify_limit)
+    }
+
+    /// Whether the slot is ours for as long as something takes that begins now.
+    fn outlasts(&self, now: Instant, takes: Duration) -> bool {
+        self.rules.place == Place::Alone || self.slot.is_some_and(|until| now + takes <= until)
+    }
+
+    fn give_back(&mut self, now: Instant, view: View) -> Option<Job> {
+        let until = self.slot?;
+        if until <= now {
+            self.slot = None;
+            return None;
+        }
+        (view.connected && !self.asked_lately(now)).then_some(Job::FreeSlot)
+    }
+
+    fn is_rested(&self, now: Instant) -> bool {
+        self.rest.as_ref().is_none_or(|rest| rest.until <= now)
+    }
+
+    fn rest(&mut self, why: String, now: Instant) {
+        let failures = self.rest.as_ref().map_or(0, |rest| rest.failures);
+        self.rest_after(failures, why, now);
+    }
+
+    fn rest_after(&mut self, failures: u32, why: String, now: Instant) {
+        let doubled = RESTS.0.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX)).min(RESTS.1);
+        self.rest = Some(Rest { failures: failures.saturating_add(1), until: now + doubled.mul_f64(self.rules.jitter), why });
+    }
+
+    /// Goes back to what ran well; where there is nothing else, the same is tried again after a rest.
+    fn turn_back(&mut self, why: String, blames_release: bool, unaffected: bool, now: Instant) {
+        let Leg::Forward(goal, _) = std::mem::replace(&mut self.leg, Leg::Idle) else { return };
+        if self.journal.good.as_ref().is_none_or(|good| *good == goal.revision) {
+            self.rest(why, now);
+            return;
+        }
+        if blames_release {
+            // Written down before the way back begins: a crash must not forget what proved bad.
+            self.refuse(&goal, why.clone(), Blame::Unverified);
+        }
+        self.leg = Leg::Back { bad: Bad { goal, why }, blames_release, unaffected, at: At::Install };
+    }
+
+    /// Takes what came of the job under way.
+    pub fn record(&mut self, outcome: Outcome, now: Instant) {
+        self.busy = false;
+        match outcome {
+            Outcome::Checked(verdict) => self.checked(verdict, now),
+            Outcome::Slot(Leave::Until(until)) => self.slot = Some(until),
+            Outcome::Installed(result) => self.installed(result, now),
+            Outcome::Reloaded(result) => self.reloaded(result, now),
+            Outcome::Verified(result) => self.verified(result, now),
+            Outcome::Freed(true) => self.slot = None,
+            Outcome::Told(true) => self.told(),
+            Outcome::Slot(Leave::NotNow) | Outcome::Freed(false) | Outcome::Told(false) => {
+                self.ask_at = Some(now + self.rules.ask_every);
+            }
+        }
+    }
+
+    fn told(&mut self) {
+        let told = self.untold().map(|(revision, _)| revision.clone());
+        if let Some(refusal) = told.and_then(|revision| self.journal.refused.get_mut(&revision)) {
+            refusal.blame = Blame::Quarantined;
+        }
+    }
+
+    fn checked(&mut self, verdict: Verdict, now: Instant) {
+        // Something else may be meant by now.
+        let Some(goal) = self.checking.take() else { return };
+        match &verdict {
+            Verdict::Proven => self.rest = None,
+            Verdict::Inconclusive(why) => self.rest(why.clone(), now),
+            Verdict::Invalid(why) => {
+                self.refuse(&goal, why.clone(), Blame::Invalid);
+            }
+        }
+        self.verdicts.insert(goal.revision, verdict);
+    }
+
+    fn installed(&mut self, result: Result<(), String>, now: Instant) {
+        if let Err(why) = result {
+            self.rest(why, now);
+            if let Leg::Forward(..) = self.leg {
+                self.leg = Leg::Idle;
+            }
+            return;
+        }
+        match &mut self.leg {
+            Leg::Forward(goal, at) => {
+                let revision = goal.revision.clone();
+                self.installed = Some(revision.clone());
+                if !self.rules.reloads {
+                    self.arrive(revision, now);
+                } else if self.journal.live.as_ref() == Some(&revision) {
+                    *at = At::Verify;
+                } else {
+                    *at = At::Reload;
+                }
+            }
+            Leg::Back { unaffected, at, .. } => {
+                *at = if *unaffected { At::Verify } else { At::Reload };
+                self.installed.clone_from(&self.journal.good);
+            }
+            Leg::Idle => {}
+        }
+    }
+
+    fn reloaded(&mut self, result: Result<(), ReloadFailed>, now: Instant) {
+        match (result, &mut self.leg) {
+            (Ok(()), Leg::Forward(_, at) | Leg::Back { at, .. }) => *at = At::Verify,
+            (Err(failed), Leg::Forward(..)) => self.turn_back(failed.why, failed.blames_release, failed.unaffected, now),
+            (Err(failed), Leg::Back { .. }) => self.sicken(&failed.why, now),
+            (_, Leg::Idle) => {}
+        }
+    }
+
+    fn verified(&mut self, result: Result<(), String>, now: Instant) {
+        match (result, std::mem::replace(&mut self.leg, Leg::Idle)) {
+            (Ok(()), Leg::Forward(goal, At::Verify)) if self.slot.is_some() => {
+                self.journal.live = Some(goal.revision.clone());
+                self.soak_until = Some(now + self.rules.soak);
+                self.leg = Leg::Forward(goal, At::Soak);
+            }
+            (Ok(()), Leg::Forward(goal, _)) => self.arrive(goal.revision, now),
+            (Ok(()), Leg::Back { bad, blames_release, .. }) => {
+                if !blames_release {
+                    self.rest(bad.why, now);
+                }
+                self.journal.live.clone_from(&self.journal.good);
+            }
+            (Err(why), Leg::Forward(goal, At::Verify)) if self.journal.live.as_ref() == Some(&goal.revision) => {
+                // Only the files had been put right: Superset is not what it was believed to be.
+                self.journal.live = None;
+                self.rest(why, now);
+            }
+            (Err(why), leg @ Leg::Forward(..)) => {
+                self.journal.live = None;
+                self.leg = leg;
+                self.turn_back(why, true, false, now);
+            }
+            (Err(why), leg @ Leg::Back { .. }) => {
+                self.leg = leg;
+                self.sicken(&why, now);
+            }
+            (_, Leg::Idle) => {}
+        }
+    }
+
+    fn arrive(&mut self, revision: Revision, now: Instant) {
+        self.leg = Leg::Idle;
+        self.rest = None;
+        self.installed = Some(revision.clone());
+        self.journal.refused.remove(&revision);
+        self.journal.live = Some(revision.clone());
+        self.journal.good = Some(revision);
+        // What failed while the host was not well has another chance now that it is, and each time a longer rest before it.
+        for refusal in self.journal.refused.values_mut().filter(|refusal| refusal.blame == Blame::Host) {
+            refusal.blame = Blame::Forgiven;
+        }
+        let goal = self.goal.as_ref().and_then(|(goal, _)| self.journal.refused.get(&goal.revision));
+        if let Some((failures, why)) = goal.map(|forgiven| (forgiven.failures, forgiven.why.clone())) {
+            self.rest_after(failures, why, now);
+        }
+    }
+
+    /// Not even what ran well before runs now: it is the host, and the release is not to blame.
+    fn sicken(&mut self, why: &str, now: Instant) {
+        if let Leg::Back { bad, .. } = std::mem::replace(&mut self.leg, Leg::Idle)
+            && let Some(refusal) = self.journal.refused.get_mut(&bad.goal.revision)
+        {
+            refusal.blame = Blame::Host;
+        }
+        self.journal.live = None;
+        self.rest(format!("superset does not come back: {why}"), now);
+    }
+
+    /// When after `now` there may be a job although nothing happened.
+    #[must_use]
+    pub fn wake_after(&self, now: Instant) -> Option<Instant> {
+        let settled = self.goal.as_ref().map(|(_, since)| *since + self.rules.settle);
+        let canaries = self.canaries.since.map(|since| since + self.rules.canary_wait.saturating_sub(self.canaries.spent));
+        let rest = self.rest.as_ref().map(|rest| rest.until);
+        [settled, canaries, rest, self.soak_until, self.ask_at, self.slot].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// What this instance is doing, and why it is not further.
+    #[must_use]
+    pub fn state(&self, view: View) -> (State, Option<String>) {
+        let Some((goal, _)) = &self.goal else { return (State::Held, None) };
+        let refusal = self.refusal(&goal.revision);
+        let rests = self.rest.as_ref().map(|rest| rest.why.clone());
+        match (&self.leg, refusal) {
+            (Leg::Forward(..) | Leg::Back { .. }, _) => (State::Reloading, None),
+            (Leg::Idle, Some(refusal)) if refusal.blame == Blame::Host => (State::Failed, Some(refusal.why.clone())),
+            (Leg::Idle, Some(refusal)) => (State::Held, Some(refusal.why.clone())),
+            (Leg::Idle, None) if self.runs(&goal.revision) => (State::InSync, None),
+            (Leg::Idle, None) if rests.is_some() && self.must_check(&goal.revision) => (State::Held, rests),
+            (Leg::Idle, None) if rests.is_some() => (State::Failed, rests),
+            (Leg::Idle, None) if self.must_check(&goal.revision) => (State::Checking, None),
+            (Leg::Idle, None) if view.paused => (State::Paused, None),
+            (Leg::Idle, None) => (State::Waiting, None),
+        }
+    }
+
+    /// Whether nothing is under way and nothing is left to do.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        let runs = self.goal.is_none() || self.meant().is_some_and(|goal| self.runs(&goal.revision));
+        !self.busy && self.leg == Leg::Idle && runs && self.slot.is_none() && self.untold().is_none()
+    }
+}
+
+impl Patience {
+    /// Counts the time since it was last asked, where it counts.
+    fn pass(&mut self, now: Instant, counts: bool) {
+        if let Some(since) = self.since {
+            self.spent += now.saturating_duration_since(since);
+        }
+        self.since = counts.then_some(now);
+    }
+}
