@@ -7,7 +7,7 @@ export SETKEEPER_CACHE := $(CACHE)
 CARGO ?= cargo
 DENY_VERSION := 0.20
 
-.PHONY: help demo test lint hermetic live test-matrix bench deny clean
+.PHONY: help demo test lint hermetic live test-matrix soak bench deny clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test-matrix: ## the live Superset tests on every supported version
 	for version in 6.1.0 5.0.0 4.1.4; do \
 	  SETKEEPER_TEST_SUPERSET=$$version $(CARGO) test --locked --test live superset:: -- --test-threads=2; \
 	done
+
+soak: ## simulate as many more rollouts as time allows (SEEDS=100000)
+	SETKEEPER_SEEDS=$(or $(SEEDS),100000) $(CARGO) test --locked --release --test it rollouts
 
 bench: ## measure speed and memory as ratios to a floor, and write target/bench/report.md
 	tests/services/setup zookeeper superset postgres

@@ -5,4 +5,5 @@
 
 pub mod course;
 pub mod job;
+pub mod journal;
 pub mod target;

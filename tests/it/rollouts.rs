@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use setkeeper::model::digest::{Release, Revision};
-use setkeeper::rollout::course::{Course, Journal};
+use setkeeper::rollout::course::Course;
 use setkeeper::rollout::job::{Canaries, Job, Leave, Outcome, Place, ReloadFailed, Rules, Verdict, View};
+use setkeeper::rollout::journal::Journal;
 use setkeeper::rollout::target::{Choice, Goal, Quarantined, choose, is_quarantined};
 
 const SEEDS: u64 = 1_000;

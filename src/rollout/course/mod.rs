@@ -5,55 +5,19 @@
 //! law 5 (nothing begins without a slot whose lease outlasts it) and law 6 (what proved bad here is not tried again; a
 //! sick host tells nobody). It does not choose the release, nor does it know who else is at work.
 
+mod record;
+mod state;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::job::{Bad, Canaries, Job, Leave, Outcome, Place, ReloadFailed, Rules, Verdict, View};
+use super::job::{Bad, Canaries, Job, Place, Rules, Verdict, View};
+use super::journal::{Blame, Journal, Refusal};
 use super::target::{Goal, Quarantined};
-use crate::model::digest::{Release, Revision};
-use crate::model::instance::State;
+use crate::model::digest::Revision;
 
 /// The first rest after a failure, and the longest.
 const RESTS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
-
-/// What survives a crash: written down before whatever it tells of begins.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Journal {
-    /// What Superset runs; `None` while that is not certain.
-    pub live: Option<Revision>,
-    /// What ran well last.
-    pub good: Option<Revision>,
-    /// What proved bad here, and how.
-    pub refused: BTreeMap<Revision, Refusal>,
-}
-
-/// Why a revision is not tried again here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The release from which it was resolved.
-    pub release: Release,
-    /// How it showed.
-    pub why: String,
-    /// How often it failed here.
-    pub failures: u32,
-    /// What is to blame.
-    pub blame: Blame,
-}
-
-/// What is to blame for a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
-    /// The release: it does not load, and the cluster does not know yet.
-    Invalid,
-    /// The release, once what ran well before runs again: it did not verify, and the cluster does not know yet.
-    Unverified,
-    /// The release, which is in quarantine: whoever lifts that, lifts this.
-    Quarantined,
-    /// Perhaps this host, since what ran well before did not run either.
-    Host,
-    /// This host, which is well again: the release has another chance.
-    Forgiven,
-}
 
 /// The course of one instance.
 #[derive(Debug)]
@@ -339,189 +303,6 @@ impl Course {
     fn rest_after(&mut self, failures: u32, why: String, now: Instant) {
         let doubled = RESTS.0.saturating_mul(1_u32.checked_shl(failures).unwrap_or(u32::MAX)).min(RESTS.1);
         self.rest = Some(Rest { failures: failures.saturating_add(1), until: now + doubled.mul_f64(self.rules.jitter), why });
-    }
-
-    /// Goes back to what ran well; where there is nothing else, the same is tried again after a rest.
-    fn turn_back(&mut self, why: String, blames_release: bool, unaffected: bool, now: Instant) {
-        let Leg::Forward(goal, _) = std::mem::replace(&mut self.leg, Leg::Idle) else { return };
-        if self.journal.good.as_ref().is_none_or(|good| *good == goal.revision) {
-            self.rest(why, now);
-            return;
-        }
-        if blames_release {
-            // Written down before the way back begins: a crash must not forget what proved bad.
-            self.refuse(&goal, why.clone(), Blame::Unverified);
-        }
-        self.leg = Leg::Back { bad: Bad { goal, why }, blames_release, unaffected, at: At::Install };
-    }
-
-    /// Takes what came of the job under way.
-    pub fn record(&mut self, outcome: Outcome, now: Instant) {
-        self.busy = false;
-        match outcome {
-            Outcome::Checked(verdict) => self.checked(verdict, now),
-            Outcome::Slot(Leave::Until(until)) => self.slot = Some(until),
-            Outcome::Installed(result) => self.installed(result, now),
-            Outcome::Reloaded(result) => self.reloaded(result, now),
-            Outcome::Verified(result) => self.verified(result, now),
-            Outcome::Freed(true) => self.slot = None,
-            Outcome::Told(true) => self.told(),
-            Outcome::Slot(Leave::NotNow) | Outcome::Freed(false) | Outcome::Told(false) => {
-                self.ask_at = Some(now + self.rules.ask_every);
-            }
-        }
-    }
-
-    fn told(&mut self) {
-        let told = self.untold().map(|(revision, _)| revision.clone());
-        if let Some(refusal) = told.and_then(|revision| self.journal.refused.get_mut(&revision)) {
-            refusal.blame = Blame::Quarantined;
-        }
-    }
-
-    fn checked(&mut self, verdict: Verdict, now: Instant) {
-        // Something else may be meant by now.
-        let Some(goal) = self.checking.take() else { return };
-        match &verdict {
-            Verdict::Proven => self.rest = None,
-            Verdict::Inconclusive(why) => self.rest(why.clone(), now),
-            Verdict::Invalid(why) => {
-                self.refuse(&goal, why.clone(), Blame::Invalid);
-            }
-        }
-        self.verdicts.insert(goal.revision, verdict);
-    }
-
-    fn installed(&mut self, result: Result<(), String>, now: Instant) {
-        if let Err(why) = result {
-            self.rest(why, now);
-            if let Leg::Forward(..) = self.leg {
-                self.leg = Leg::Idle;
-            }
-            return;
-        }
-        match &mut self.leg {
-            Leg::Forward(goal, at) => {
-                let revision = goal.revision.clone();
-                self.installed = Some(revision.clone());
-                if !self.rules.reloads {
-                    self.arrive(revision, now);
-                } else if self.journal.live.as_ref() == Some(&revision) {
-                    *at = At::Verify;
-                } else {
-                    *at = At::Reload;
-                }
-            }
-            Leg::Back { unaffected, at, .. } => {
-                *at = if *unaffected { At::Verify } else { At::Reload };
-                self.installed.clone_from(&self.journal.good);
-            }
-            Leg::Idle => {}
-        }
-    }
-
-    fn reloaded(&mut self, result: Result<(), ReloadFailed>, now: Instant) {
-        match (result, &mut self.leg) {
-            (Ok(()), Leg::Forward(_, at) | Leg::Back { at, .. }) => *at = At::Verify,
-            (Err(failed), Leg::Forward(..)) => self.turn_back(failed.why, failed.blames_release, failed.unaffected, now),
-            (Err(failed), Leg::Back { .. }) => self.sicken(&failed.why, now),
-            (_, Leg::Idle) => {}
-        }
-    }
-
-    fn verified(&mut self, result: Result<(), String>, now: Instant) {
-        match (result, std::mem::replace(&mut self.leg, Leg::Idle)) {
-            (Ok(()), Leg::Forward(goal, At::Verify)) if self.slot.is_some() => {
-                self.journal.live = Some(goal.revision.clone());
-                self.soak_until = Some(now + self.rules.soak);
-                self.leg = Leg::Forward(goal, At::Soak);
-            }
-            (Ok(()), Leg::Forward(goal, _)) => self.arrive(goal.revision, now),
-            (Ok(()), Leg::Back { bad, blames_release, .. }) => {
-                if !blames_release {
-                    self.rest(bad.why, now);
-                }
-                self.journal.live.clone_from(&self.journal.good);
-            }
-            (Err(why), Leg::Forward(goal, At::Verify)) if self.journal.live.as_ref() == Some(&goal.revision) => {
-                // Only the files had been put right: Superset is not what it was believed to be.
-                self.journal.live = None;
-                self.rest(why, now);
-            }
-            (Err(why), leg @ Leg::Forward(..)) => {
-                self.journal.live = None;
-                self.leg = leg;
-                self.turn_back(why, true, false, now);
-            }
-            (Err(why), leg @ Leg::Back { .. }) => {
-                self.leg = leg;
-                self.sicken(&why, now);
-            }
-            (_, Leg::Idle) => {}
-        }
-    }
-
-    fn arrive(&mut self, revision: Revision, now: Instant) {
-        self.leg = Leg::Idle;
-        self.rest = None;
-        self.installed = Some(revision.clone());
-        self.journal.refused.remove(&revision);
-        self.journal.live = Some(revision.clone());
-        self.journal.good = Some(revision);
-        // What failed while the host was not well has another chance now that it is, and each time a longer rest before it.
-        for refusal in self.journal.refused.values_mut().filter(|refusal| refusal.blame == Blame::Host) {
-            refusal.blame = Blame::Forgiven;
-        }
-        let goal = self.goal.as_ref().and_then(|(goal, _)| self.journal.refused.get(&goal.revision));
-        if let Some((failures, why)) = goal.map(|forgiven| (forgiven.failures, forgiven.why.clone())) {
-            self.rest_after(failures, why, now);
-        }
-    }
-
-    /// Not even what ran well before runs now: it is the host, and the release is not to blame.
-    fn sicken(&mut self, why: &str, now: Instant) {
-        if let Leg::Back { bad, .. } = std::mem::replace(&mut self.leg, Leg::Idle)
-            && let Some(refusal) = self.journal.refused.get_mut(&bad.goal.revision)
-        {
-            refusal.blame = Blame::Host;
-        }
-        self.journal.live = None;
-        self.rest(format!("superset does not come back: {why}"), now);
-    }
-
-    /// When after `now` there may be a job although nothing happened.
-    #[must_use]
-    pub fn wake_after(&self, now: Instant) -> Option<Instant> {
-        let settled = self.goal.as_ref().map(|(_, since)| *since + self.rules.settle);
-        let canaries = self.canaries.since.map(|since| since + self.rules.canary_wait.saturating_sub(self.canaries.spent));
-        let rest = self.rest.as_ref().map(|rest| rest.until);
-        [settled, canaries, rest, self.soak_until, self.ask_at, self.slot].into_iter().flatten().filter(|at| *at > now).min()
-    }
-
-    /// What this instance is doing, and why it is not further.
-    #[must_use]
-    pub fn state(&self, view: View) -> (State, Option<String>) {
-        let Some((goal, _)) = &self.goal else { return (State::Held, None) };
-        let refusal = self.refusal(&goal.revision);
-        let rests = self.rest.as_ref().map(|rest| rest.why.clone());
-        match (&self.leg, refusal) {
-            (Leg::Forward(..) | Leg::Back { .. }, _) => (State::Reloading, None),
-            (Leg::Idle, Some(refusal)) if refusal.blame == Blame::Host => (State::Failed, Some(refusal.why.clone())),
-            (Leg::Idle, Some(refusal)) => (State::Held, Some(refusal.why.clone())),
-            (Leg::Idle, None) if self.runs(&goal.revision) => (State::InSync, None),
-            (Leg::Idle, None) if rests.is_some() && self.must_check(&goal.revision) => (State::Held, rests),
-            (Leg::Idle, None) if rests.is_some() => (State::Failed, rests),
-            (Leg::Idle, None) if self.must_check(&goal.revision) => (State::Checking, None),
-            (Leg::Idle, None) if view.paused => (State::Paused, None),
-            (Leg::Idle, None) => (State::Waiting, None),
-        }
-    }
-
-    /// Whether nothing is under way and nothing is left to do.
-    #[must_use]
-    pub fn is_at_rest(&self) -> bool {
-        let runs = self.goal.is_none() || self.meant().is_some_and(|goal| self.runs(&goal.revision));
-        !self.busy && self.leg == Leg::Idle && runs && self.slot.is_none() && self.untold().is_none()
     }
 }
 
