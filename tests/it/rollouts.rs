@@ -16,7 +16,7 @@ use setkeeper::rollout::job::{Canaries, Job, Leave, Outcome, Place, ReloadFailed
 use setkeeper::rollout::journal::Journal;
 use setkeeper::rollout::target::{Choice, Goal, Quarantined, choose, is_quarantined};
 
-const SEEDS: u64 = 1_000;
+const SEEDS: u64 = 500;
 const RELOAD_LIMIT: Duration = Duration::from_secs(60);
 const VERIFY_LIMIT: Duration = Duration::from_secs(90);
 const LEASE: Duration = Duration::from_secs(270);
@@ -201,7 +201,7 @@ impl Cluster {
         self.calm_down();
         for turn in 0..20_000 {
             self.tick();
-            if turn > 1_000 && turn % 50 == 0 && self.is_at_rest() {
+            if turn > 300 && turn % 50 == 0 && self.is_at_rest() {
                 break;
             }
         }
