@@ -150,12 +150,7 @@ impl Schedule {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let now = Instant::now();
-        let rules = Rules {
-            cluster: CLUSTER.to_owned(),
-            pruning: Pruning { prune: rng.random_bool(0.7), max_delete: 0.5 },
-            resync: Duration::from_secs(300),
-            call_deadline: Duration::from_secs(30),
-        };
+        let rules = rules(rng.random_bool(0.7));
         let superset = Superset {
             rows: BTreeMap::new(),
             next_id: 0,
@@ -441,6 +436,56 @@ impl Schedule {
             }
         }
         assert_eq!(self.superset.rows, before);
+    }
+}
+
+#[test]
+fn law_11_what_superset_takes_and_does_not_keep_is_pushed_ever_more_rarely() {
+    let begin = Instant::now();
+    let one = wanted("a", 1);
+    let foreign_mark = Connection {
+        id: 7,
+        uuid: one.uuid,
+        database_name: one.database_name.clone(),
+        changed_on: "always another".to_owned(),
+        mark: None,
+    };
+    for shown in [Vec::new(), vec![foreign_mark]] {
+        let mut ledger = Ledger::open(rules(false), begin);
+        ledger.want([(DatasourceName::new("a"), Arc::new(one.clone()))].into(), BTreeMap::new());
+        let mut pushes = Vec::new();
+        // An hour in steps of a tenth of a second.
+        for now in (0..36_000).map(|tenths| begin + Duration::from_millis(100) * tenths) {
+            // A loop that never rests would be endless here.
+            for _ in 0..10 {
+                let Some(job) = ledger.next(now) else { break };
+                let outcome = match job {
+                    Job::List => Outcome::Listed(Ok(shown.clone())),
+                    Job::Look { name, id } => Outcome::Looked { name, id, result: Ok(Stored { fields: BTreeMap::new() }) },
+                    Job::Push { name, step, wanted, .. } => {
+                        pushes.push(now);
+                        Outcome::Pushed { name, step, wanted, result: Ok(7) }
+                    }
+                };
+                ledger.record(outcome, now);
+            }
+        }
+        assert!((10..30).contains(&pushes.len()), "{} pushes in an hour", pushes.len());
+        let fate = &ledger.fates()[&DatasourceName::new("a")];
+        assert_eq!(fate.state, DatasourceState::Failed);
+        assert!(fate.error.as_ref().unwrap().starts_with("superset took the connection and "), "{fate:?}");
+        // What somebody changes is tried at once.
+        ledger.want([(DatasourceName::new("a"), Arc::new(wanted("a", 2)))].into(), BTreeMap::new());
+        assert!(ledger.next(*pushes.last().unwrap()).is_some());
+    }
+}
+
+fn rules(prune: bool) -> Rules {
+    Rules {
+        cluster: CLUSTER.to_owned(),
+        pruning: Pruning { prune, max_delete: 0.5 },
+        resync: Duration::from_secs(300),
+        call_deadline: Duration::from_secs(30),
     }
 }
 

@@ -36,12 +36,14 @@ pub struct Ledger {
     seen: Seen,
     /// Written since the last list was asked for: a list under way may not know it yet.
     touched: BTreeSet<Uuid>,
-    /// Pushed since then: whatever `changed_on` the next list shows is our own doing.
-    fresh: BTreeSet<Uuid>,
+    /// Pushed since then, and with which digest: whatever `changed_on` the next list shows is our own doing.
+    fresh: BTreeMap<Uuid, (DatasourceName, String)>,
     unjudged: BTreeSet<DatasourceName>,
     /// With the UUID of each: the tree may drop a datasource while its job is under way.
     in_flight: BTreeMap<DatasourceName, Uuid>,
     failures: BTreeMap<DatasourceName, Backoff>,
+    /// Of those that Superset took and did not keep: a push that succeeds must not make the next pause short again.
+    unkept: BTreeMap<DatasourceName, Backoff>,
     /// A write of theirs ended nobody knows how: not to be judged before a list that was asked for afterwards.
     awaiting_list: BTreeMap<DatasourceName, Uuid>,
     /// Those of them that have had a list since: judged once although they rest, since the write may have been carried out.
@@ -86,10 +88,11 @@ impl Ledger {
             observed: Observed::default(),
             seen: Seen::new(),
             touched: BTreeSet::new(),
-            fresh: BTreeSet::new(),
+            fresh: BTreeMap::new(),
             unjudged: BTreeSet::new(),
             in_flight: BTreeMap::new(),
             failures: BTreeMap::new(),
+            unkept: BTreeMap::new(),
             deletions: BTreeMap::new(),
             fates: BTreeMap::new(),
             awaiting_list: BTreeMap::new(),
@@ -107,6 +110,7 @@ impl Ledger {
         for (name, new) in &wanted {
             if self.wanted.get(name) != Some(new) {
                 self.failures.remove(name);
+                self.unkept.remove(name);
                 self.unjudged.insert(name.clone());
             }
         }
@@ -117,6 +121,7 @@ impl Ledger {
         let (wanted, unfit) = (&self.wanted, &self.unfit);
         self.fates.retain(|name, _| wanted.contains_key(name) || unfit.contains_key(name));
         self.failures.retain(|name, _| wanted.contains_key(name));
+        self.unkept.retain(|name, _| wanted.contains_key(name));
         self.unjudged.retain(|name| wanted.contains_key(name));
         for (name, unfit) in unfit {
             let fate = Fate { state: unfit.state, uuid: unfit.uuid, database_id: None, error: Some(unfit.error.clone()) };
