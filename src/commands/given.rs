@@ -21,7 +21,7 @@ pub(super) fn settings(shared: &Shared) -> anyhow::Result<Settings> {
     let file = settings_file(shared)?;
     let file = file.as_ref().map(|(path, text)| (path.as_str(), text.as_str()));
     let read_file = |path: &Path| fs::read_to_string(path);
-    let sources = Sources { file, env: &environment(), flags: &shared.flags(), host: &host_name(), read_file: &read_file };
+    let sources = Sources { file, env: &environment()?, flags: &shared.flags(), host: &host_name(), read_file: &read_file };
     load(&sources).map_err(|problems| Problems { subject: "settings", problems }.into())
 }
 
@@ -38,9 +38,22 @@ fn settings_file(shared: &Shared) -> anyhow::Result<Option<(String, String)>> {
     Ok(Some((path.display().to_string(), text)))
 }
 
-/// The environment. Variables that are not UTF-8 can neither be settings nor be named by `$env`.
-fn environment() -> BTreeMap<String, String> {
-    std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?))).collect()
+/// The environment. Variables that are not UTF-8 cannot be named by `$env`, and one that would be a setting is refused: left out, it
+/// would silently leave the default in force.
+fn environment() -> anyhow::Result<BTreeMap<String, String>> {
+    let mut variables = BTreeMap::new();
+    for (name, text) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match text.into_string() {
+            Ok(text) => drop(variables.insert(name, text)),
+            Err(_) if name.starts_with("SETKEEPER_") && !name.starts_with("SETKEEPER_SECRET_") => {
+                let hint = "write it in UTF-8, or leave it out".to_owned();
+                return Err(Advice { message: format!("the environment variable {name} is not UTF-8 text"), hint }.into());
+            }
+            Err(_) => {}
+        }
+    }
+    Ok(variables)
 }
 
 fn host_name() -> String {

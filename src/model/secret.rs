@@ -72,7 +72,16 @@ mod tests {
 
     #[test]
     fn names_of_secrets() {
-        for name in ["password", "SECRET_KEY", "MAPBOX_API_KEY", "GUEST_TOKEN_JWT_SECRET", "access_token", "passwd", "PWD", "Authorization"] {
+        for name in [
+            "password",
+            "SECRET_KEY",
+            "MAPBOX_API_KEY",
+            "GUEST_TOKEN_JWT_SECRET",
+            "access_token",
+            "passwd",
+            "PWD",
+            "Authorization",
+        ] {
             assert!(is_secret_name(name), "{name}");
         }
         for name in ["ROW_LIMIT", "KEYS", "APP_NAME"] {

@@ -91,12 +91,8 @@ impl Agent {
         let record = watch::Sender::new(Some(record(&id)));
         let entitled = watch::Sender::new(true);
         let statuses = watch::Sender::new(None);
-        let inputs = Inputs {
-            record: record.subscribe(),
-            entitled: entitled.subscribe(),
-            statuses: statuses.subscribe(),
-            resync: RESYNC,
-        };
+        let inputs =
+            Inputs { record: record.subscribe(), entitled: entitled.subscribe(), statuses: statuses.subscribe(), resync: RESYNC };
         let (tree_tx, tree) = watch::channel(None);
         let (link_tx, link) = watch::channel(Link::default());
         let (standing_tx, standing) = watch::channel(Standing::Follower);

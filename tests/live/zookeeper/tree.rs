@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use zookeeper_client as zk;
 
 use crate::support::agent::{Agent, access, access_with, client, content, layout, open, settings, statuses, text};
-use crate::support::{PATIENCE, eventually};
 use crate::support::server::Server;
+use crate::support::{PATIENCE, eventually};
 
 #[tokio::test]
 async fn agents_that_start_at_once_make_the_tree_and_one_key() {
