@@ -196,6 +196,7 @@ impl Error {
             Self::Request { source: zk::Error::NoAuth, .. } => {
                 "the znode's ACL does not let us: check source.zookeeper.auth, and who created the znode"
             }
+            Self::Request { source: zk::Error::NotEmpty, .. } => "there are znodes below it: delete those first",
             Self::Request { source: zk::Error::InvalidAcl, .. } => {
                 "check source.zookeeper.acl: `creator` needs credentials, and the server must know every scheme"
             }

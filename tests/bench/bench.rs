@@ -25,6 +25,7 @@ mod report;
 mod rest;
 mod services;
 mod tree;
+mod versions;
 mod waiter;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let mut report = Report::begin();
+    let mut report = Report::begin(versions::here(&runtime));
     for (letter, measure) in PARTS {
         if arguments.is_empty() || arguments.iter().any(|argument| argument == letter) {
             measure_one(&runtime, letter, *measure, &mut report);

@@ -7,7 +7,7 @@ use zookeeper_client as zk;
 
 use super::figures::{Figure, ms};
 use super::process::{PATIENCE, Process, kilobytes};
-use super::report::{Part, Target};
+use super::report::{Part, Target, progress};
 use super::support::agent::client;
 use super::support::server::Server;
 use super::tree::{self, Shape};
@@ -113,6 +113,9 @@ pub fn measure(runtime: &Runtime) -> Part {
         let order: &mut dyn Iterator<Item = usize> =
             if turn % 2 == 0 { &mut (0..lanes.len()) } else { &mut (0..lanes.len()).rev() };
         order.for_each(|lane| lanes[lane].turn(runtime, &client));
+        if (turn + 1) % (TURNS / 4) == 0 {
+            progress(format!("turn {} of {TURNS}", turn + 1));
+        }
     }
     let bursts: Vec<_> = lanes[1..].iter_mut().map(|lane| lane.burst(runtime, &client)).collect();
     let size = kilobytes(&lanes[3].process.file());

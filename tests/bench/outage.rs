@@ -7,7 +7,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use super::figures::{Figure, ms};
 use super::process::{PATIENCE, Process};
-use super::report::{Part, Target};
+use super::report::{Part, Target, progress};
 use super::support::agent::client;
 use super::support::server::Server;
 use super::tree::{self, Shape};
@@ -82,5 +82,7 @@ fn outage(runtime: &Handle, server: &mut Server, waiter: &Waiter, znode: &str, v
     });
     let written = ms(back.elapsed());
     let arrived = waiter.until(&tree::rendered(value), PATIENCE).unwrap();
-    Outage { written, on_disk: ms(arrived - back) }
+    let on_disk = ms(arrived - back);
+    progress(format!("an outage: {on_disk:.0} ms"));
+    Outage { written, on_disk }
 }

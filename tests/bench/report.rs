@@ -1,6 +1,6 @@
 //! The report: for people (`target/bench/report.md`) and for programs (`report.json`).
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,23 +20,37 @@ impl Load {
     }
 }
 
+/// Tells a person who waits how far it is.
+pub fn progress(what: impl Display) {
+    eprintln!("    {what}");
+}
+
 /// What had to be reached, and what was.
 #[derive(Debug, Serialize)]
 pub struct Target {
     pub what: String,
     pub wanted: String,
     pub got: String,
+    /// What was got to what was wanted, where both are numbers.
+    pub ratio: Option<f64>,
     pub met: bool,
 }
 
 impl Target {
     pub fn new(what: impl Into<String>, wanted: impl Into<String>, got: impl Into<String>, met: bool) -> Self {
-        Self { what: what.into(), wanted: wanted.into(), got: got.into(), met }
+        Self { what: what.into(), wanted: wanted.into(), got: got.into(), ratio: None, met }
+    }
+
+    /// A share in percent that must not be below `least`.
+    pub fn at_least(what: impl Into<String>, least: f64, got: f64) -> Self {
+        let target = Self::new(what, format!("≥ {}", number(least, "%")), number(got, "%"), got >= least);
+        Self { ratio: Some(got / least), ..target }
     }
 
     /// A number that must not be above `most`.
     pub fn at_most(what: impl Into<String>, unit: &str, most: f64, got: f64) -> Self {
-        Self::new(what, format!("≤ {}", number(most, unit)), number(got, unit), got <= most)
+        let target = Self::new(what, format!("≤ {}", number(most, unit)), number(got, unit), got <= most);
+        Self { ratio: Some(got / most), ..target }
     }
 }
 
@@ -64,8 +78,9 @@ struct Measured {
 #[derive(Debug, Serialize)]
 pub struct Report {
     at: String,
-    version: &'static str,
+    versions: Vec<(&'static str, String)>,
     machine: Machine,
+    load: Load,
     parts: Vec<Measured>,
     not_measured: Vec<String>,
     seconds: f64,
@@ -77,6 +92,7 @@ pub struct Report {
 struct Machine {
     cores: usize,
     model: String,
+    memory: f64,
     kernel: String,
     disk: String,
 }
@@ -88,10 +104,18 @@ impl Machine {
         Self {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             model: model.trim_start_matches(['\t', ' ', ':']).to_owned(),
+            memory: memory(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             disk: disk_of(&std::env::temp_dir()),
         }
     }
+}
+
+/// How much memory there is, in GB.
+fn memory() -> f64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or_default() / f64::from(1 << 20)
 }
 
 /// The file system under `path`: a floor on a disk in memory would be another floor.
@@ -107,11 +131,12 @@ fn disk_of(path: &Path) -> String {
 }
 
 impl Report {
-    pub fn begin() -> Self {
+    pub fn begin(versions: Vec<(&'static str, String)>) -> Self {
         Self {
-            at: jiff::Timestamp::now().to_string(),
-            version: env!("CARGO_PKG_VERSION"),
+            at: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
+            versions,
             machine: Machine::this(),
+            load: Load::now(),
             parts: Vec::new(),
             not_measured: Vec::new(),
             seconds: 0.0,
@@ -148,29 +173,31 @@ impl Report {
 
     fn text(&self) -> String {
         let mut text = String::new();
-        let Machine { cores, model, kernel, disk } = &self.machine;
-        let _ = writeln!(
-            text,
-            "# Setkeeper {}: speed and memory\n\nMeasured {} in {:.0} s, release build.",
-            self.version, self.at, self.seconds
-        );
-        let _ = writeln!(text, "Machine: {cores} cores ({model}), Linux {kernel}; files on {disk}.\n");
-        let _ = writeln!(text, "| | target | wanted | got | |\n|---|---|---|---|---|");
+        self.write_head(&mut text);
+        let _ = writeln!(text, "| | target | wanted | got | got ÷ wanted | |\n|---|---|---|---|---|---|");
         for Measured { part, .. } in &self.parts {
-            for Target { what, wanted, got, met } in &part.targets {
-                let _ = writeln!(
-                    text,
-                    "| {} | {what} | {wanted} | {got} | {} |",
-                    part.letter,
-                    if *met { "met" } else { "**not met**" }
-                );
+            for Target { what, wanted, got, ratio, met } in &part.targets {
+                let ratio = ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
+                let met = if *met { "met" } else { "**not met**" };
+                let _ = writeln!(text, "| {} | {what} | {wanted} | {got} | {ratio} | {met} |", part.letter);
             }
         }
         for letter in &self.not_measured {
-            let _ = writeln!(text, "| {letter} | | | | **could not be measured** |");
+            let _ = writeln!(text, "| {letter} | | | | | **could not be measured** |");
         }
         self.parts.iter().for_each(|measured| measured.write(&mut text));
         text
+    }
+
+    fn write_head(&self, text: &mut String) {
+        let Machine { cores, model, memory, kernel, disk } = &self.machine;
+        let versions: Vec<_> = self.versions.iter().map(|(what, version)| format!("{what} {version}")).collect();
+        let _ = writeln!(text, "# Setkeeper: speed and memory\n");
+        let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let _ = writeln!(text, "- Measured {} in {:.0} s, {build} build.", self.at, self.seconds);
+        let _ = writeln!(text, "- Machine: {cores} cores ({model}), {memory:.0} GB, Linux {kernel}; files on {disk}.");
+        let _ = writeln!(text, "- Its load average at the start: {}; what else runs on it slows what is measured.", self.load.0);
+        let _ = writeln!(text, "- Versions: {}.\n", versions.join(", "));
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::runtime::Runtime;
 
 use super::figures::{Figure, ms};
 use super::process::{Memory, PATIENCE, Process};
-use super::report::{Part, Target};
+use super::report::{Part, Target, progress};
 use super::support::agent::client;
 use super::support::server::Server;
 use super::tree::{self, Shape};
@@ -56,6 +56,7 @@ pub fn memory(runtime: &Runtime) -> Part {
             Figure::of(format!("agent, {what}: {name}"), "MB", agents.iter().map(of).collect())
         };
         let resident = of("resident", |memory| memory.resident);
+        progress(format!("{what}: {:.1} MB", resident.p50));
         let most = if shape == Shape::One { 15.0 } else { 30.0 };
         targets.push(Target::at_most(format!("resident at rest, {what}"), "MB", most, resident.p50));
         figures.extend([resident, of("of that its own, not the program's file", |memory| memory.own)]);
@@ -68,7 +69,9 @@ pub fn memory(runtime: &Runtime) -> Part {
             agent.shows(&tree::rendered(value));
         }
         std::thread::sleep(SETTLING);
-        figures.push(Figure::one(format!("agent, {what}: resident after {CHANGES} changes"), "MB", agent.memory().resident));
+        let resident = agent.memory().resident;
+        progress(format!("{what}, after {CHANGES} changes: {resident:.1} MB"));
+        figures.push(Figure::one(format!("agent, {what}: resident after {CHANGES} changes"), "MB", resident));
     }
     Part {
         letter: 'b',
@@ -96,6 +99,7 @@ pub fn start(runtime: &Runtime) -> Part {
             ms(arrived - began)
         });
         let figure = Figure::of(what, "ms", starts.collect());
+        progress(format!("{what}: {:.0} ms", figure.p50));
         if shape != Shape::One {
             targets.push(Target::at_most(format!("start → first file, {what}, p50"), "ms", 1_000.0, figure.p50));
         }

@@ -74,6 +74,11 @@ impl Postgres {
         Self(service.ready("PostgreSQL", |port| TcpStream::connect(("127.0.0.1", port)).is_ok()))
     }
 
+    /// The number of its release.
+    pub fn version(&self) -> String {
+        fs::read_to_string(self.0.folder.path().join("home/data/PG_VERSION")).unwrap().trim().to_owned()
+    }
+
     pub fn uri(&self) -> String {
         format!("postgresql://postgres@127.0.0.1:{}/superset", self.0.port)
     }
@@ -127,6 +132,7 @@ impl Superset {
     }
 }
 
-fn scripts() -> PathBuf {
+/// Where the services' scripts are.
+pub fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services")
 }
