@@ -50,6 +50,7 @@ struct Row {
 }
 
 /// A Superset that only answers.
+#[derive(Default)]
 struct Superset {
     rows: BTreeMap<i64, Row>,
     next_id: i64,
@@ -99,6 +100,9 @@ impl Superset {
             Step::Update { id, request, .. } | Step::Adopt { id, request } => {
                 let before = self.rows.get(id).cloned().ok_or_else(|| fault(FaultKind::Refused))?;
                 let row = self.row(request, Some(&before));
+                if self.rows.iter().any(|(other, there)| other != id && there.name == row.name) {
+                    return Err(fault(FaultKind::Conflict));
+                }
                 self.rows.insert(*id, row);
                 Ok(*id)
             }
@@ -106,6 +110,17 @@ impl Superset {
                 assert!(!self.foreign.contains_key(id), "law 8: a foreign connection was deleted");
                 self.rows.remove(id);
                 Ok(*id)
+            }
+        }
+    }
+
+    fn carry_out(&mut self, job: Job) -> Outcome {
+        match job {
+            Job::List => Outcome::Listed(Ok(self.list())),
+            Job::Look { name, id } => Outcome::Looked { name, id, result: self.look(id) },
+            Job::Push { name, step, wanted, .. } => {
+                let result = self.apply(&step);
+                Outcome::Pushed { name, step, wanted, result }
             }
         }
     }
@@ -151,14 +166,7 @@ impl Schedule {
         let mut rng = StdRng::seed_from_u64(seed);
         let now = Instant::now();
         let rules = rules(rng.random_bool(0.7));
-        let superset = Superset {
-            rows: BTreeMap::new(),
-            next_id: 0,
-            clock: 0,
-            is_down: false,
-            created: BTreeMap::new(),
-            foreign: BTreeMap::new(),
-        };
+        let superset = Superset::default();
         let ledger = Ledger::open(rules.clone(), now);
         let mut schedule = Self {
             rng,
@@ -478,6 +486,42 @@ fn law_11_what_superset_takes_and_does_not_keep_is_pushed_ever_more_rarely() {
         ledger.want([(DatasourceName::new("a"), Arc::new(wanted("a", 2)))].into(), BTreeMap::new());
         assert!(ledger.next(*pushes.last().unwrap()).is_some());
     }
+}
+
+#[test]
+fn datasources_that_change_names_with_each_other_come_to_rest() {
+    let named = |names: [(&str, &str); 4], digest: i64| {
+        let entry = |(name, database_name): (&str, &str)| {
+            let mut wanted = wanted(name, digest);
+            wanted.database_name = database_name.to_owned();
+            wanted.request.open.insert("database_name".to_owned(), json!(database_name));
+            (DatasourceName::new(name), Arc::new(wanted))
+        };
+        names.map(entry).into_iter().collect::<BTreeMap<_, _>>()
+    };
+    let mut superset = Superset::default();
+    let mut now = Instant::now();
+    let mut ledger = Ledger::open(rules(false), now);
+    let first = [("a", "one"), ("b", "two"), ("c", "three"), ("d", "four")];
+    // A circle of three, and one that waits for a name which nobody waits to give up.
+    let second = [("a", "two"), ("b", "three"), ("c", "one"), ("d", "five")];
+    for (digest, names) in [(1, first), (2, second), (3, first)] {
+        ledger.want(named(names, digest), BTreeMap::new());
+        for _ in 0..200 {
+            let Some(job) = ledger.next(now) else {
+                now += Duration::from_millis(100);
+                continue;
+            };
+            ledger.record(superset.carry_out(job), now);
+        }
+        assert!(ledger.is_at_rest());
+        for (name, database_name) in names {
+            let uuid = DatasourceName::new(name).uuid(CLUSTER);
+            let row = superset.rows.values().find(|row| row.uuid == uuid).unwrap();
+            assert_eq!((&*row.name, row.mark.as_ref().unwrap().digest.clone()), (database_name, format!("digest-{digest}")));
+        }
+    }
+    assert!(superset.created.values().all(|times| *times == 1));
 }
 
 fn rules(prune: bool) -> Rules {

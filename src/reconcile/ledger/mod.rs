@@ -24,6 +24,9 @@ use crate::world::Fault;
 /// After how many times `resync` every connection is compared whole, whatever its list entry says.
 const WHOLE_COMPARISON: u32 = 12;
 
+/// The field that holds the name people see.
+const DATABASE_NAME: &str = "database_name";
+
 /// The ledger of one term of leadership.
 #[derive(Debug)]
 pub struct Ledger {
@@ -170,11 +173,28 @@ impl Ledger {
                 }
                 Verdict::Push(_) if self.rests(&name, now) => drop(self.doubtful.remove(&name)),
                 Verdict::Push(step) => {
+                    let step = self.step_aside(wanted).unwrap_or(step);
                     let wanted = Some(Arc::clone(wanted));
                     return Some(self.begin(name, step, wanted));
                 }
             }
         }
+    }
+
+    /// Datasources that change names with each other would wait for each other for ever, since no name may be there twice: one
+    /// whose new name is held by one that will move too, and whose old name another waits for, takes a name in between first.
+    fn step_aside(&self, wanted: &Wanted) -> Option<Step> {
+        let own = self.observed.by_uuid(wanted.uuid)?;
+        let holder = self.observed.by_name(&wanted.database_name).filter(|holder| holder.uuid != wanted.uuid)?;
+        let others = || self.wanted.values().filter(|other| other.uuid != wanted.uuid);
+        let will_move = others().any(|other| other.uuid == holder.uuid && other.database_name != holder.database_name);
+        if !will_move || !others().any(|other| other.database_name == own.database_name) {
+            return None;
+        }
+        let name = format!("{} (being renamed)", wanted.uuid);
+        let mut request = wanted.request.only(&[DATABASE_NAME]);
+        request.open.insert(DATABASE_NAME.to_owned(), name.into());
+        Some(Step::Update { id: own.id, request, differs: vec![DATABASE_NAME.to_owned()] })
     }
 
     fn may_begin(&self, name: &DatasourceName, now: Instant) -> bool {

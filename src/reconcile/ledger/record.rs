@@ -6,7 +6,7 @@ use std::time::Instant;
 use uuid::Uuid;
 
 use super::job::{Fate, Outcome};
-use super::{Ledger, List, WHOLE_COMPARISON};
+use super::{DATABASE_NAME, Ledger, List, WHOLE_COMPARISON};
 use crate::model::connection::{Connection, Mark};
 use crate::model::datasource::DatasourceName;
 use crate::model::status::DatasourceState;
@@ -123,6 +123,11 @@ impl Ledger {
             return;
         }
         let Some(wanted) = wanted else { return };
+        if let Some(connection) = self.moved_aside(step, wanted) {
+            self.observed.put(connection);
+            self.unjudged.insert(name.clone());
+            return;
+        }
         let mark = Some(Mark { name: name.as_str().to_owned(), digest: wanted.request.digest.clone() });
         let changed_on = String::new();
         self.seen.insert(wanted.uuid, changed_on.clone());
@@ -135,6 +140,14 @@ impl Ledger {
         {
             self.settle(name, &Settled::InSync { id });
         }
+    }
+
+    /// The connection as it is now, if the step gave it a name only until its own is free.
+    fn moved_aside(&self, step: &Step, wanted: &Wanted) -> Option<Connection> {
+        let Step::Update { request, .. } = step else { return None };
+        let name = request.open.get(DATABASE_NAME)?.as_str().filter(|name| *name != wanted.database_name)?;
+        let before = self.observed.by_uuid(wanted.uuid)?;
+        Some(Connection { database_name: name.to_owned(), changed_on: String::new(), ..before.clone() })
     }
 
     fn fail(&mut self, name: &DatasourceName, uuid: Uuid, fault: &Fault, now: Instant) {

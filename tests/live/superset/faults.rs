@@ -183,7 +183,8 @@ async fn an_answer_without_an_end_is_cut_before_it_fills_the_memory() {
         assert!(connection.read(&mut [0; 4096]).await.unwrap() > 0);
         let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
         let mut sent = connection.write(head).await.unwrap();
-        while let Ok(more) = connection.write(&[b' '; 65_536]).await {
+        let spaces = vec![b' '; 65_536];
+        while let Ok(more) = connection.write(&spaces).await {
             sent += more;
         }
         sent
