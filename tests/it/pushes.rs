@@ -489,6 +489,39 @@ fn law_11_what_superset_takes_and_does_not_keep_is_pushed_ever_more_rarely() {
 }
 
 #[test]
+fn what_superset_stored_although_it_refused_it_is_in_sync_and_says_so() {
+    let now = Instant::now();
+    let (name, one) = (DatasourceName::new("a"), wanted("a", 1));
+    let mut ledger = Ledger::open(rules(false), now);
+    ledger.want([(name.clone(), Arc::new(one.clone()))].into(), BTreeMap::new());
+    assert_eq!(ledger.next(now), Some(Job::List));
+    ledger.record(Outcome::Listed(Ok(Vec::new())), now);
+    let Some(Job::Push { step, wanted, .. }) = ledger.next(now) else { panic!("nothing is pushed") };
+    let refused = Outcome::Pushed { name: name.clone(), step, wanted, result: Err(fault(FaultKind::Refused)) };
+    ledger.record(refused, now);
+    assert_eq!(ledger.fates()[&name].state, DatasourceState::Failed);
+
+    let mark = Some(Mark { name: "a".to_owned(), digest: one.request.digest.clone() });
+    let stored = Connection { id: 7, uuid: one.uuid, database_name: one.database_name, changed_on: "1".to_owned(), mark };
+    let later = now + Duration::from_secs(3_600);
+    for _ in 0..3 {
+        match ledger.next(later) {
+            Some(Job::List) => ledger.record(Outcome::Listed(Ok(vec![stored.clone()])), later),
+            Some(Job::Look { name, id }) => {
+                let extra = json!({ MARK: stored.mark.as_ref().unwrap().json() });
+                let fields = one.request.open.iter().map(|(field, value)| (field.clone(), value.clone()));
+                let fields = fields.chain([("extra".to_owned(), extra)]).collect();
+                ledger.record(Outcome::Looked { name, id, result: Ok(Stored { fields }) }, later);
+            }
+            other => assert_eq!(other, None),
+        }
+    }
+    let fate = &ledger.fates()[&name];
+    assert_eq!((fate.state, fate.database_id), (DatasourceState::InSync, Some(7)), "{fate:?}");
+    assert!(fate.error.as_ref().unwrap().starts_with("superset has it as wanted, and said: "), "{fate:?}");
+}
+
+#[test]
 fn datasources_that_change_names_with_each_other_come_to_rest() {
     let named = |names: [(&str, &str); 4], digest: i64| {
         let entry = |(name, database_name): (&str, &str)| {

@@ -45,6 +45,8 @@ pub struct Ledger {
     /// With the UUID of each: the tree may drop a datasource while its job is under way.
     in_flight: BTreeMap<DatasourceName, Uuid>,
     failures: BTreeMap<DatasourceName, Backoff>,
+    /// What Superset said when it refused them last.
+    refusals: BTreeMap<DatasourceName, String>,
     /// Of those that Superset took and did not keep: a push that succeeds must not make the next pause short again.
     unkept: BTreeMap<DatasourceName, Backoff>,
     /// A write of theirs ended nobody knows how: not to be judged before a list that was asked for afterwards.
@@ -95,6 +97,7 @@ impl Ledger {
             unjudged: BTreeSet::new(),
             in_flight: BTreeMap::new(),
             failures: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             unkept: BTreeMap::new(),
             deletions: BTreeMap::new(),
             fates: BTreeMap::new(),
@@ -113,6 +116,7 @@ impl Ledger {
         for (name, new) in &wanted {
             if self.wanted.get(name) != Some(new) {
                 self.failures.remove(name);
+                self.refusals.remove(name);
                 self.unkept.remove(name);
                 self.unjudged.insert(name.clone());
             }
@@ -124,6 +128,7 @@ impl Ledger {
         let (wanted, unfit) = (&self.wanted, &self.unfit);
         self.fates.retain(|name, _| wanted.contains_key(name) || unfit.contains_key(name));
         self.failures.retain(|name, _| wanted.contains_key(name));
+        self.refusals.retain(|name, _| wanted.contains_key(name));
         self.unkept.retain(|name, _| wanted.contains_key(name));
         self.unjudged.retain(|name| wanted.contains_key(name));
         for (name, unfit) in unfit {

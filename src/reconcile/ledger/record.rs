@@ -116,6 +116,7 @@ impl Ledger {
 
     fn pushed(&mut self, name: &DatasourceName, step: &Step, wanted: Option<&Wanted>, id: i64) {
         self.failures.remove(name);
+        self.refusals.remove(name);
         if let Step::Delete { uuid, .. } = step {
             self.observed.remove(*uuid);
             self.seen.remove(uuid);
@@ -169,6 +170,9 @@ impl Ledger {
             backoff.after_failure(now)
         };
         self.failures.insert(name.clone(), backoff);
+        if fault.kind == FaultKind::Refused {
+            self.refusals.insert(name.clone(), fault.message.clone());
+        }
         if let Some(wanted) = self.wanted.get(name) {
             let database_id = self.observed.by_uuid(wanted.uuid).map(|connection| connection.id);
             let fate = Fate { state: fault.kind.state(), uuid: wanted.uuid, database_id, error: Some(fault.message.clone()) };
@@ -189,7 +193,9 @@ impl Ledger {
                 if let Some(connection) = self.observed.by_uuid(uuid) {
                     self.seen.insert(uuid, connection.changed_on.clone());
                 }
-                Fate { state: DatasourceState::InSync, uuid, database_id: Some(*id), error: None }
+                // Up to 5.0, Superset stores a connection whose tunnel does not open, and refuses it all the same.
+                let error = self.refusals.get(name).map(|why| format!("superset has it as wanted, and said: {why}"));
+                Fate { state: DatasourceState::InSync, uuid, database_id: Some(*id), error }
             }
             Settled::Conflict { id } => {
                 let error = format!("superset has another connection named {:?} (id {id})", wanted.database_name);
