@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&str] = &[
     "model",
     "metrics",
+    "catalogue",
     "settings",
     "desired",
     "render",
@@ -32,7 +33,7 @@ const ORDER: &[&str] = &[
 ];
 
 /// Rooms that only compute.
-const PURE: &[&str] = &["model", "desired", "render", "plan"];
+const PURE: &[&str] = &["model", "catalogue", "desired", "render", "plan"];
 
 /// What a room that only computes does not name.
 const IMPURE: &[&str] = &[

@@ -12,6 +12,7 @@ use super::guard::{self, Inventory};
 use super::lens::Lens;
 use super::problems::Problems;
 use super::{Held, NodeName};
+use crate::catalogue::Edition;
 use crate::model::datasource::DatasourceName;
 use crate::model::digest::{DigestKey, Release, TreeDigest};
 use crate::model::problem::Problem;
@@ -53,6 +54,8 @@ pub struct Resolver {
     /// Tells a changed key, under which every digest is another.
     key_mark: [u8; 32],
     fragments: Fragments,
+    /// Whether fragments are to be judged again although none changed.
+    stale: bool,
     datasources: Datasources,
     inventory: Inventory,
     rollout: (Rollout, Vec<Problem>),
@@ -68,11 +71,21 @@ impl Resolver {
             before: Snapshot::default(),
             key_mark: [0; 32],
             fragments: Fragments::default(),
+            stale: false,
             datasources: Datasources::default(),
             inventory: Inventory::default(),
             rollout: Default::default(),
             nested: Problems::default(),
         }
+    }
+
+    /// Takes it that this is the Superset beside us. True where another was taken so far: the tree is to be resolved again then,
+    /// every fragment of it, once.
+    pub fn learn(&mut self, superset: Edition) -> bool {
+        let is_new = self.lens.superset != superset;
+        self.lens.superset = superset;
+        self.stale |= is_new;
+        is_new
     }
 
     /// Resolves a snapshot.
@@ -97,7 +110,12 @@ impl Resolver {
     }
 
     fn take_config(&mut self, before: &Branch, now: &Branch, key: &DigestKey) {
-        for (name, node) in changes(before, now, |_| true) {
+        let nothing = Branch::default();
+        let mut changed = changes(before, now, |_| true);
+        if std::mem::take(&mut self.stale) {
+            changed.extend(changes(&nothing, now, |_| true));
+        }
+        for (name, node) in changed {
             if self.is_nested(&name, before, node) {
                 continue;
             }

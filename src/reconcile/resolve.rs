@@ -1,6 +1,6 @@
 //! The loop that resolves each new tree into what should be true.
 //!
-//! Reads the newest tree of the source; sends the newest [`Resolved`]. It owns the resolver, which remembers what it read, so
+//! Reads the newest tree of the source, and which version Superset turns out to be; sends the newest [`Resolved`]. It owns the resolver, which remembers what it read, so
 //! that a change costs in proportion to what changed (law 12), and the inventory of the tree that was accepted last: a tree
 //! that lost too much at once is held, and everything stays as it was (law 2).
 
@@ -10,12 +10,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::catalogue::Edition;
 use crate::desired::Held;
 use crate::desired::config::Config;
 use crate::desired::datasources::{Invalid, Valid};
 use crate::desired::guard::{self, Inventory};
 use crate::desired::resolver::{Resolution, Resolver};
 use crate::model::digest::DigestKey;
+use crate::model::instance::SupersetSeen;
 use crate::model::snapshot::Tree;
 
 /// What should be true, by the newest tree.
@@ -51,6 +53,8 @@ impl Resolved {
 pub struct ResolveLoop {
     /// What the source publishes.
     pub tree: watch::Receiver<Option<Tree>>,
+    /// What is seen of Superset: its version decides which settings are right.
+    pub superset: watch::Receiver<SupersetSeen>,
     /// Turns a tree into what should be true.
     pub resolver: Resolver,
     /// The share of its datasources that a tree may lose at once.
@@ -68,11 +72,18 @@ impl ResolveLoop {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 changed = self.tree.changed() => if changed.is_err() { return },
+                changed = self.superset.changed() => if changed.is_err() { return } else if !self.learn() { continue },
             }
             let Some(tree) = self.tree.borrow_and_update().clone() else { continue };
             let resolved = self.resolve(tree);
             self.resolved.send_replace(Some(Arc::new(resolved)));
         }
+    }
+
+    /// Whether Superset turned out to be of another version than it was taken for so far.
+    fn learn(&mut self) -> bool {
+        let version = self.superset.borrow_and_update().version.clone();
+        self.resolver.learn(Edition::of(version.as_deref()))
     }
 
     fn resolve(&mut self, tree: Tree) -> Resolved {
