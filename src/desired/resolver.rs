@@ -70,13 +70,19 @@ impl Resolver {
             lens,
             before: Snapshot::default(),
             key_mark: [0; 32],
-            fragments: Fragments::default(),
+            fragments: Fragments::bounded(),
             stale: false,
             datasources: Datasources::default(),
             inventory: Inventory::default(),
             rollout: Default::default(),
             nested: Problems::default(),
         }
+    }
+
+    /// The same for one look, which tells every warning, however many there are.
+    #[must_use]
+    pub fn telling_all(self) -> Self {
+        Self { fragments: Fragments::default(), ..self }
     }
 
     /// Takes it that this is the Superset beside us. True where another was taken so far: the tree is to be resolved again then,
@@ -92,7 +98,8 @@ impl Resolver {
     pub fn resolve(&mut self, key: &DigestKey, snapshot: &Snapshot) -> Resolution {
         let mark = key.digest("mark").full();
         if mark != self.key_mark {
-            *self = Self { key_mark: mark, ..Self::new(std::mem::take(&mut self.lens)) };
+            let fragments = self.fragments.emptied();
+            *self = Self { key_mark: mark, fragments, ..Self::new(std::mem::take(&mut self.lens)) };
         }
         let before = std::mem::replace(&mut self.before, snapshot.clone());
         self.take_config(&before.config, &snapshot.config, key);

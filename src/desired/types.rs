@@ -54,19 +54,19 @@ struct Judge<'a, 'n> {
 impl Judge<'_, '_> {
     /// What a name takes, or `None` after a warning that nobody knows it.
     fn known(&mut self, entry: Entry, what: &str, line: u64, field: &Field<'_>) -> Option<Types> {
-        let but = match entry {
+        let own = self.superset.version().unwrap_or_default();
+        let (message, near) = match entry {
             Entry::Known(types) => return Some(types),
-            Entry::Elsewhere { versions: (first, last) } if first == last => format!(", but {first} has"),
-            Entry::Elsewhere { versions: (first, last) } => format!(", but {first} to {last} have"),
-            Entry::Unknown { near: Some(_) } => ", but one of nearly that name".to_owned(),
-            Entry::Unknown { near: None } => String::new(),
+            Entry::Elsewhere { versions: (first, last) } if first == last => {
+                (format!("Superset {own} has no such {what}, but {first} has"), None)
+            }
+            Entry::Elsewhere { versions: (first, last) } => {
+                (format!("Superset {own} has no such {what}, but {first} to {last} have"), None)
+            }
+            Entry::Unknown { near: None } => (format!("Superset has no such {what}"), None),
+            Entry::Unknown { near } => (format!("Superset has no such {what}, but one of nearly that name"), near),
         };
-        let own = self.superset.version().map(|version| format!(" {version}")).unwrap_or_default();
-        let hint = match entry {
-            Entry::Unknown { near } => near.map(|near| format!("did you mean `{near}`?")),
-            _ => None,
-        };
-        self.notes.warning(line, field, format!("Superset{own} has no such {what}{but}"), hint);
+        self.notes.warning(line, field, message, near.map(|near| format!("did you mean `{near}`?")));
         None
     }
 
@@ -77,7 +77,7 @@ impl Judge<'_, '_> {
             let hint = "Superset does not say that this may be null; {$unset: true} leaves its default".to_owned();
             self.notes.warning(said.line, field, message, hint);
         } else {
-            self.notes.hinted(said.line, field, message, hint(said.edit, types));
+            self.notes.hinted(said.line, field, message, hint(said, types));
         }
     }
 
@@ -111,10 +111,12 @@ impl Judge<'_, '_> {
 }
 
 /// What would be right instead.
-fn hint(edit: Option<&Edit>, types: Types) -> Option<String> {
-    let hint = match edit {
+fn hint(said: Said<'_>, types: Types) -> Option<String> {
+    let hint = match said.edit {
+        // Base files have these by name, from Flask App-Builder.
+        _ if said.name == "AUTH_TYPE" => "1 is the database, 2 LDAP, 3 the remote user, 4 OAuth",
         Some(Edit::Set(Value::Directive(Directive::Env(_) | Directive::File(_)))) => {
-            "what Superset reads by `$env` and `$file` is text; where it must be something else, let the base file convert it"
+            "a variable or a file is text to Superset; the base file can make something else of it"
         }
         Some(Edit::Set(Value::Str(text))) if types.has(Kind::Int) && text.trim().parse::<i64>().is_ok() => {
             "without quotes it is a number"

@@ -139,3 +139,60 @@ fn log(before: Option<&Resolved>, now: &Resolved) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::desired::lens::Lens;
+    use crate::model::snapshot::{Branch, Node, Origin, Snapshot};
+
+    fn tree(text: &str) -> Tree {
+        let node = Node::new(Origin::new("/superset/config/10-a"), text, 1);
+        let config = Branch { root: None, children: [(Arc::from("10-a"), node)].into_iter().collect() };
+        let key = Arc::new(DigestKey::from_bytes(&[1; 32]).unwrap());
+        Tree { key, snapshot: Snapshot { config, ..Snapshot::default() } }
+    }
+
+    async fn next(resolved: &mut watch::Receiver<Option<Arc<Resolved>>>) -> Vec<String> {
+        tokio::time::timeout(Duration::from_secs(5), resolved.changed()).await.unwrap().unwrap();
+        let resolved = resolved.borrow_and_update().clone().unwrap();
+        resolved.resolution.problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[tokio::test]
+    async fn the_tree_is_judged_again_when_superset_turns_out_to_be_of_another_version() {
+        let seen = |version: Option<&str>| SupersetSeen {
+            url: String::new(),
+            healthy: version.is_some(),
+            version: version.map(ToOwned::to_owned),
+        };
+        let (trees, superset) = (watch::Sender::default(), watch::Sender::new(seen(None)));
+        let (accepted, resolved) = (watch::Sender::default(), watch::Sender::default());
+        let run = ResolveLoop {
+            tree: trees.subscribe(),
+            superset: superset.subscribe(),
+            resolver: Resolver::new(Lens::default()),
+            max_loss: 0.5,
+            accepted,
+            resolved: resolved.clone(),
+        };
+        let cancel = CancellationToken::new();
+        let (mut told, task) = (resolved.subscribe(), tokio::spawn(run.run(cancel.clone())));
+        trees.send_replace(Some(tree("THEME_DEFAULT: {}")));
+        assert_eq!(next(&mut told).await, [""; 0]);
+        superset.send_replace(seen(Some("5.0.0")));
+        let problem = "/superset/config/10-a:1: THEME_DEFAULT: Superset 5.0.0 has no such setting, but 6.1.0 has";
+        assert_eq!(next(&mut told).await, [problem]);
+        // An upgrade, and then news that change nothing.
+        superset.send_replace(seen(Some("6.1.0")));
+        assert_eq!(next(&mut told).await, [""; 0]);
+        superset.send_replace(seen(Some("6.1.1")));
+        trees.send_replace(Some(tree("THEME_DARK: 1")));
+        assert_eq!(next(&mut told).await.len(), 1);
+        assert!(!told.has_changed().unwrap());
+        cancel.cancel();
+        task.await.unwrap();
+    }
+}

@@ -131,6 +131,26 @@ fn what_did_not_change_is_shared_and_a_new_version_alone_is_no_change() {
 }
 
 #[test]
+fn ten_thousand_names_of_somebodys_own_are_counted_and_a_single_look_tells_them_all() {
+    let nodes: Vec<_> = (0..1000).map(|number| (format!("{number:04}"), format!("ACME_{number}: 1"))).collect();
+    let mut nodes: Vec<_> = nodes.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let mut resolver = Resolver::new(Lens::default());
+    let many = texts(&resolver.resolve(&key(1), &snapshot(&nodes, &[])));
+    assert_eq!((many.len(), many[0].as_str()), (257, "/c: 744 more warnings are not told one by one"));
+    assert_eq!(many[1], "/c/0000:1: ACME_0: Superset has no such setting");
+    let all = Resolver::new(Lens::default()).telling_all().resolve(&key(1), &snapshot(&nodes, &[]));
+    assert_eq!(texts(&all).len(), 1000);
+    // An error is told, however many warnings there are.
+    nodes.push(("9999", "ROW_LIMIT: many"));
+    assert!(
+        texts(&resolver.resolve(&key(1), &snapshot(&nodes, &[]))).iter().any(|text| text.starts_with("/c/9999:1: ROW_LIMIT"))
+    );
+    let few = resolver.resolve(&key(1), &snapshot(&nodes[..2], &[]));
+    assert_eq!(texts(&few).len(), 2);
+    assert!(resolver.resolve(&key(1), &snapshot(&[], &[])).problems.is_empty());
+}
+
+#[test]
 fn a_version_that_is_learnt_later_is_judged_by_and_what_it_does_not_touch_is_shared() {
     let old = Edition::of(Some("4.1.4"));
     // A list where 4.1.4 needs a set.

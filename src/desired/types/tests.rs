@@ -35,7 +35,10 @@ fn a_wrong_type_is_an_error_that_says_what_is_expected() {
             "TALISMAN_ENABLED: 'true'",
             "error /c:1: TALISMAN_ENABLED: expected true or false, found text (without quotes it is a boolean)",
         ),
-        ("AUTH_TYPE: AUTH_DB", "error /c:1: AUTH_TYPE: expected a whole number, found text"),
+        (
+            "AUTH_TYPE: AUTH_DB",
+            "error /c:1: AUTH_TYPE: expected a whole number, found text (1 is the database, 2 LDAP, 3 the remote user, 4 OAuth)",
+        ),
         ("APP_NAME: {a: 1}", "error /c:1: APP_NAME: expected text, found a mapping"),
         ("APP_NAME: {$merge: {a: 1}}", "error /c:1: APP_NAME: expected text, found a mapping"),
         ("CURRENCIES: {$set: [USD]}", "error /c:1: CURRENCIES: expected a list, found a set"),
@@ -63,8 +66,7 @@ fn a_wrong_type_is_an_error_that_says_what_is_expected() {
 
 #[test]
 fn variables_and_files_are_text() {
-    const HINT: &str =
-        "(what Superset reads by `$env` and `$file` is text; where it must be something else, let the base file convert it)";
+    const HINT: &str = "(a variable or a file is text to Superset; the base file can make something else of it)";
     for (directive, said) in [("{$env: LIMIT}", "text, which `$env` is"), ("{$file: /run/limit}", "text, which `$file` is")] {
         let expected = format!("error /c:1: ROW_LIMIT: expected a whole number, found {said} {HINT}");
         assert_eq!(judged(&format!("ROW_LIMIT: {directive}"), None), [expected]);
@@ -127,7 +129,7 @@ fn a_name_that_nobody_knows_is_a_warning_with_the_nearest() {
             "warning /c:1: ROW_LIMTI: Superset has no such setting, but one of nearly that name (did you mean `ROW_LIMIT`?)",
         ),
         ("ACME_BANNER: 5", None, "warning /c:1: ACME_BANNER: Superset has no such setting"),
-        ("ACME_BANNER: 5", Some("6.1.0"), "warning /c:1: ACME_BANNER: Superset 6.1.0 has no such setting"),
+        ("ACME_BANNER: 5", Some("6.1.0"), "warning /c:1: ACME_BANNER: Superset has no such setting"),
         ("THEME_DEFAULT: {}", Some("5.0.0"), "warning /c:1: THEME_DEFAULT: Superset 5.0.0 has no such setting, but 6.1.0 has"),
         (
             "THEME_OVERRIDES: {}",
