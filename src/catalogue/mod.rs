@@ -158,10 +158,12 @@ fn near<'t>(section: &'t str, name: &str, counts: impl Fn(&str) -> bool) -> Opti
         10..18 => 2,
         _ => 3,
     };
-    let slips = section.lines().filter_map(|line| {
+    // A tree may hold ten thousand names of its own: only names with the same beginning are looked at, and cheap refusals come first.
+    let first = name.get(..1)?;
+    let start = if section.starts_with(first) { 0 } else { section.find(&format!("\n{first}"))? + 1 };
+    let slips = section.get(start..)?.lines().take_while(|line| line.starts_with(first)).filter_map(|line| {
         let known = name_of(line);
-        // Cheap refusals first: a tree may hold ten thousand names of its own.
-        let may_be = known.len().abs_diff(name.len()) <= allowed && known.as_bytes().first() == name.as_bytes().first();
+        let may_be = known.len().abs_diff(name.len()) <= allowed;
         let slips = may_be.then(|| strsim::osa_distance(known, name)).filter(|slips| *slips <= allowed)?;
         counts(line).then_some((slips, known))
     });
