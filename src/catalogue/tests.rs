@@ -59,7 +59,11 @@ fn a_version_is_the_nearest_older_one_that_is_known() {
 #[test]
 fn settings_have_the_types_of_their_version() {
     assert!(types("ROW_LIMIT", "6.1.0").accept(Kind::Int) && !types("ROW_LIMIT", "6.1.0").accept(Kind::Text));
-    assert!(types("FEATURE_FLAGS", "4.1.4").accept(Kind::Mapping));
+    for version in &SECTIONS.versions {
+        for name in ["FEATURE_FLAGS", "OVERRIDE_HTTP_HEADERS"] {
+            assert_eq!(types(name, version), Types::parse("dict").unwrap(), "{name} in {version}");
+        }
+    }
     assert!(types("CELERY_CONFIG", "5.0.0").accept(Kind::Mapping) && !types("CELERY_CONFIG", "5.0.0").is_literal());
     // 4.1.4 calls a set's method on it.
     assert!(!types("ALLOWED_EXTENSIONS", "4.1.4").accept(Kind::List));

@@ -29,6 +29,8 @@ fn a_wrong_type_is_an_error_that_says_what_is_expected() {
         ("ROW_LIMIT: '5000'", "error /c:1: ROW_LIMIT: expected a whole number, found text (without quotes it is a number)"),
         ("ROW_LIMIT: true", "error /c:1: ROW_LIMIT: expected a whole number, found a boolean"),
         ("ROW_LIMIT: 1.5", "error /c:1: ROW_LIMIT: expected a whole number, found a number"),
+        // Every rendered file merges a header into it.
+        ("OVERRIDE_HTTP_HEADERS: [1]", "error /c:1: OVERRIDE_HTTP_HEADERS: expected a mapping, found a list"),
         ("HTTP_HEADERS: 3", "error /c:1: HTTP_HEADERS: expected a mapping, found a whole number"),
         ("TALISMAN_ENABLED: 1", "error /c:1: TALISMAN_ENABLED: expected true or false, found a whole number"),
         (
