@@ -20,6 +20,7 @@
 //!
 //! - [`model`]: the vocabulary; pure
 //! - [`metrics`]: every metric, and the one function that moves it
+//! - [`catalogue`]: Superset's settings, their types by version; pure
 //! - [`settings`]: the agent's own settings, raw to meant
 //! - [`desired`]: a snapshot to what should be true, or every problem; pure
 //! - [`render`]: what should be true to file texts and a revision; pure
@@ -51,7 +52,7 @@
 //! | outcome, heartbeat | config | report; http |
 //! | memory | config | keeper of `state_dir` |
 //! | statuses | connections | source, report |
-//! | superset seen, entitled | health | report; zookeeper |
+//! | superset seen, entitled | health | resolve, report; zookeeper |
 //! | generation of secret files | secrets watch | connections, credentials |
 //! | files in use | credentials | secrets watch |
 //! | passwords | credentials | source, Superset's client |
@@ -67,6 +68,7 @@
 //! the twelve of ARCHITECTURE.md.
 
 pub mod agent;
+pub mod catalogue;
 pub mod cli;
 pub mod commands;
 pub mod desired;

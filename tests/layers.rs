@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&str] = &[
     "model",
     "metrics",
+    "catalogue",
     "settings",
     "desired",
     "render",
@@ -33,7 +34,7 @@ const ORDER: &[&str] = &[
 ];
 
 /// Rooms that only compute.
-const PURE: &[&str] = &["model", "desired", "render", "plan", "rollout"];
+const PURE: &[&str] = &["model", "catalogue", "desired", "render", "plan", "rollout"];
 
 /// What a room that only computes does not name.
 const IMPURE: &[&str] = &[

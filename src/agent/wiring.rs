@@ -118,6 +118,7 @@ impl<'a> Wiring<'a> {
         });
         let resolve = ResolveLoop {
             tree: self.tree.subscribe(),
+            superset: self.superset.subscribe(),
             resolver: Resolver::new(Lens::new(settings)),
             max_loss: settings.layout.max_loss,
             accepted: self.accepted.clone(),

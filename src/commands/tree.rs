@@ -164,7 +164,7 @@ impl Seen {
 
 /// What a tree comes to for this instance.
 pub(super) fn resolve(settings: &Settings, key: &DigestKey, snapshot: &Snapshot) -> (Resolver, Resolution) {
-    let mut resolver = Resolver::new(Lens::new(settings));
+    let mut resolver = Resolver::new(Lens::new(settings)).telling_all();
     let resolution = resolver.resolve(key, snapshot);
     (resolver, resolution)
 }

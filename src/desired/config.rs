@@ -73,13 +73,26 @@ impl<N: Into<Arc<str>>> FromIterator<(N, Value)> for Config {
     }
 }
 
+/// How many nodes that are warned about, and not in error, an agent tells one by one: a tree may hold ten thousand names that
+/// are nobody's but its owner's, and each would be held in memory, logged, and shown at every look.
+const TOLD: usize = 256;
+
 /// What one node came to.
 struct Kept {
     origin: Origin,
     fragment: Arc<Fragment>,
     digest: DigestSum,
     errors: usize,
+    warned: Warned,
     filled: bool,
+}
+
+/// Whether there are warnings about a node without an error, and whether they are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Warned {
+    No,
+    Told,
+    Counted(usize),
 }
 
 /// All fragments, and what they merge into.
@@ -91,6 +104,12 @@ pub struct Fragments {
     digest: DigestSum,
     problems: Problems,
     errors: usize,
+    /// How many nodes are warned about one by one, and how many may be; all, where that is none.
+    told: usize,
+    limit: Option<usize>,
+    /// How many warnings are only counted, and of a node beside which others.
+    counted: usize,
+    beside: Option<Origin>,
     filled: usize,
     touched: BTreeSet<Arc<str>>,
 }
@@ -103,6 +122,18 @@ impl fmt::Debug for Fragments {
 }
 
 impl Fragments {
+    /// None yet; of those to come, no more are told one by one than suits an agent.
+    #[must_use]
+    pub fn bounded() -> Self {
+        Self { limit: Some(TOLD), ..Self::default() }
+    }
+
+    /// None again, to be told in the same way.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self { limit: self.limit, ..Self::default() }
+    }
+
     /// Takes a node that is new or changed.
     pub fn put(&mut self, name: &NodeName, node: &Node, key: &DigestKey, lens: &Lens) {
         self.gone(name);
@@ -113,12 +144,13 @@ impl Fragments {
             fragment: Arc::new(fragment),
             digest: DigestSum::of(digest_node(key, "config", name, node)),
             errors,
+            warned: self.warn(&problems, errors, &node.origin),
             filled: node.is_filled(),
         };
         self.digest.add(kept.digest);
         self.errors += errors;
         self.filled += usize::from(kept.filled);
-        self.problems.set(&node.origin, problems);
+        self.problems.set(&node.origin, if matches!(kept.warned, Warned::Counted(_)) { Vec::new() } else { problems });
         for (setting, _) in &kept.fragment.settings {
             let speaker = (name.clone(), kept.fragment.clone());
             match self.speakers.entry(setting.clone()) {
@@ -134,12 +166,30 @@ impl Fragments {
         self.nodes.insert(name.clone(), kept);
     }
 
+    fn warn(&mut self, problems: &[Problem], errors: usize, origin: &Origin) -> Warned {
+        if errors > 0 || problems.is_empty() {
+            Warned::No
+        } else if self.limit.is_none_or(|limit| self.told < limit) {
+            self.told += 1;
+            Warned::Told
+        } else {
+            self.counted += problems.len();
+            self.beside = Some(origin.clone());
+            Warned::Counted(problems.len())
+        }
+    }
+
     /// Forgets a node.
     pub fn gone(&mut self, name: &NodeName) {
         let Some(kept) = self.nodes.remove(name) else { return };
         self.digest.take(kept.digest);
         self.errors -= kept.errors;
         self.filled -= usize::from(kept.filled);
+        match kept.warned {
+            Warned::No => {}
+            Warned::Told => self.told -= 1,
+            Warned::Counted(count) => self.counted -= count,
+        }
         self.problems.set(&kept.origin, Vec::new());
         for (setting, _) in &kept.fragment.settings {
             if let Some(speakers) = self.speakers.get_mut(setting)
@@ -211,10 +261,15 @@ impl Fragments {
         self.digest
     }
 
-    /// The problems of all nodes.
+    /// The problems of all nodes, and in one sentence the warnings that are only counted.
     #[must_use]
-    pub fn problems(&self) -> &Problems {
-        &self.problems
+    pub fn problems(&self) -> Problems {
+        let Some(beside) = self.beside.as_ref().filter(|_| self.counted > 0) else { return self.problems.clone() };
+        let branch = Origin::new(beside.as_str().rsplit_once('/').map_or("", |(branch, _)| branch));
+        let more = Problem::warning(&branch, format!("{} more warnings are not told one by one", self.counted));
+        let mut counted = Problems::default();
+        counted.set(&branch, vec![more.hint("`setkeeper check` tells all of them")]);
+        self.problems.and(&counted)
     }
 
     /// How many nodes hold something.

@@ -11,12 +11,13 @@ use super::lens::Lens;
 use super::lines;
 use super::names;
 use super::notes::{Field, Notes};
-use super::patch::{Edit, Patch};
+use super::patch::Patch;
+use super::types::{self, Said};
 use super::yaml;
 use crate::model::instance::Labels;
 use crate::model::problem::{Problem, nearest};
 use crate::model::snapshot::{Content, Node};
-use crate::model::value::{Directive, Key, Value};
+use crate::model::value::Key;
 
 /// What a node says, by setting, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -145,27 +146,14 @@ fn read_settings(entries: Vec<Entry>, parent: &Field<'_>, lens: &Lens, notes: &m
             continue;
         };
         let edit = Reader { place: Place::Setting, allowed: &lens.render, notes }.patch(item, &field, true);
+        types::judge(Said { name: &name, line, edit: edit.as_ref() }, &field, lens.superset, notes);
         match edit {
-            Some(Edit::Set(value)) if *name == *HEADERS && !may_be_headers(&value) => {
-                let message = "expected a mapping of headers to their values: the revision is merged into it";
-                notes.error(line, &field, format!("{message}, found {}", value.kind()));
-                whole = false;
-            }
             Some(edit) => settings.push((name, Patch { line, edit })),
             None => whole = false,
         }
     }
     settings.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     whole.then(|| Fragment { settings: settings.into() })
-}
-
-/// The one setting to which every rendered file adds something, so that another type would keep Superset from loading it.
-const HEADERS: &str = "OVERRIDE_HTTP_HEADERS";
-
-/// Whether Python can merge this with a mapping, as far as can be known here.
-fn may_be_headers(value: &Value) -> bool {
-    use Directive::{Merge, Object, Python, Ref};
-    matches!(value, Value::Null | Value::Map(_) | Value::Directive(Merge(_) | Object(_) | Python(_) | Ref(_)))
 }
 
 fn read_name(key: &Key, line: u64, field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Arc<str>> {
@@ -176,14 +164,6 @@ fn read_name(key: &Key, line: u64, field: &Field<'_>, notes: &mut Notes<'_>) -> 
     if let Err(misnamed) = names::check(name) {
         notes.hinted(line, field, misnamed.message, misnamed.hint);
         return None;
-    }
-    if let Some(known) = names::slip(name) {
-        notes.warning(
-            line,
-            field,
-            "Superset has no such setting, but one of nearly that name",
-            format!("did you mean `{known}`?"),
-        );
     }
     Some(Arc::from(name.as_str()))
 }
@@ -268,10 +248,6 @@ mod tests {
                 "1:1 row_limit: expected the name of a setting: upper-case letters, digits and underscores (did you mean `ROW_LIMIT`?)",
             ),
             ("5: 5", "1:1 5: expected the name of a setting"),
-            (
-                "OVERRIDE_HTTP_HEADERS: [1]",
-                "1:1 OVERRIDE_HTTP_HEADERS: expected a mapping of headers to their values: the revision is merged into it, found a list",
-            ),
             ("$env: HOME", "1:1 $env: expected the name of a setting; directives stand for values"),
             (
                 "wehn: {role: web}\nconfig: {}",
@@ -287,10 +263,6 @@ mod tests {
                 "foo=1",
                 "1:1 foo: expected the name of a setting: upper-case letters, digits and underscores (did you mean `FOO`?)",
             ),
-            (
-                "ROW_LIMTI: 5",
-                "0:1 ROW_LIMTI: Superset has no such setting, but one of nearly that name (did you mean `ROW_LIMIT`?)",
-            ),
         ] {
             let found = problems(text);
             assert!(found.iter().any(|problem| problem.starts_with(expected)), "{text}: {found:?}");
@@ -304,7 +276,8 @@ mod tests {
     fn all_problems_of_a_fragment_come_at_once() {
         let found =
             problems("row_limit: 1\nA: {$evn: X}\nB:\n  - {$file: /etc/passwd}\n  - {$tuple: 3}\nC: {$crontab: x, d: 1}\n");
-        let lines: Vec<_> = found.iter().map(|problem| problem.split(' ').next().unwrap()).collect();
+        let places = found.iter().map(|problem| problem.split(' ').next().unwrap());
+        let lines: Vec<_> = places.filter(|place| place.starts_with("1:")).collect();
         assert_eq!(lines, ["1:1", "1:2", "1:4", "1:5", "1:6"], "{found:#?}");
     }
 

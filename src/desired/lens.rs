@@ -1,9 +1,10 @@
-//! The lens: through what an instance looks at the tree, being its labels and what its settings allow.
+//! The lens: through what an instance looks at the tree, being its labels, what its settings allow, and its Superset.
 //!
 //! Allow-lists are checked on the text of a name here; who opens a file resolves its links and checks again.
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::catalogue::Edition;
 use crate::model::instance::Labels;
 use crate::model::pattern::fits_any;
 use crate::settings::Settings;
@@ -19,6 +20,8 @@ pub struct Lens {
     pub render: Allowed,
     /// What datasources may use.
     pub secrets: Allowed,
+    /// For which Superset settings are judged.
+    pub superset: Edition,
 }
 
 /// What directives may name.
@@ -49,6 +52,7 @@ impl Lens {
                 python: render.allow_python,
             },
             secrets: Allowed { env: secrets.env.clone(), files: secrets.files.clone(), ..Allowed::default() },
+            superset: Edition::of(settings.superset.version.as_deref()),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! digests that name the tree. The [`resolver::Resolver`] remembers the snapshot before, so that a change costs in proportion to the
 //! nodes changed (law 12). Pure: no file, no network, no clock. What `$file` and `$env` name is checked, never read.
 //!
-//! A node's way: [`yaml`] or [`lines`] → [`item`] → [`directive`] → [`fragment`] and [`patch`] → [`config`], or [`datasource`], [`fields`]
+//! A node's way: [`yaml`] or [`lines`] → [`item`] → [`directive`] → [`fragment`], [`types`] and [`patch`] → [`config`], or [`datasource`], [`fields`]
 //! and [`parts`] → [`datasources`]. Beside it: [`guard`] (is so much gone at once?), [`edit`] (a fragment's text with one key
 //! changed), [`explain`], [`redact`] and [`written`] (what people see).
 
@@ -34,6 +34,7 @@ pub mod resolver;
 pub mod scalar;
 pub mod schema;
 pub mod times;
+pub mod types;
 pub mod written;
 pub mod yaml;
 

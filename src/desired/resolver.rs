@@ -12,6 +12,7 @@ use super::guard::{self, Inventory};
 use super::lens::Lens;
 use super::problems::Problems;
 use super::{Held, NodeName};
+use crate::catalogue::Edition;
 use crate::model::datasource::DatasourceName;
 use crate::model::digest::{DigestKey, Release, TreeDigest};
 use crate::model::problem::Problem;
@@ -53,6 +54,8 @@ pub struct Resolver {
     /// Tells a changed key, under which every digest is another.
     key_mark: [u8; 32],
     fragments: Fragments,
+    /// Whether fragments are to be judged again although none changed.
+    stale: bool,
     datasources: Datasources,
     inventory: Inventory,
     rollout: (Rollout, Vec<Problem>),
@@ -67,7 +70,8 @@ impl Resolver {
             lens,
             before: Snapshot::default(),
             key_mark: [0; 32],
-            fragments: Fragments::default(),
+            fragments: Fragments::bounded(),
+            stale: false,
             datasources: Datasources::default(),
             inventory: Inventory::default(),
             rollout: Default::default(),
@@ -75,11 +79,27 @@ impl Resolver {
         }
     }
 
+    /// The same for one look, which tells every warning, however many there are.
+    #[must_use]
+    pub fn telling_all(self) -> Self {
+        Self { fragments: Fragments::default(), ..self }
+    }
+
+    /// Takes it that this is the Superset beside us. True where another was taken so far: the tree is to be resolved again then,
+    /// every fragment of it, once.
+    pub fn learn(&mut self, superset: Edition) -> bool {
+        let is_new = self.lens.superset != superset;
+        self.lens.superset = superset;
+        self.stale |= is_new;
+        is_new
+    }
+
     /// Resolves a snapshot.
     pub fn resolve(&mut self, key: &DigestKey, snapshot: &Snapshot) -> Resolution {
         let mark = key.digest("mark").full();
         if mark != self.key_mark {
-            *self = Self { key_mark: mark, ..Self::new(std::mem::take(&mut self.lens)) };
+            let fragments = self.fragments.emptied();
+            *self = Self { key_mark: mark, fragments, ..Self::new(std::mem::take(&mut self.lens)) };
         }
         let before = std::mem::replace(&mut self.before, snapshot.clone());
         self.take_config(&before.config, &snapshot.config, key);
@@ -97,7 +117,12 @@ impl Resolver {
     }
 
     fn take_config(&mut self, before: &Branch, now: &Branch, key: &DigestKey) {
-        for (name, node) in changes(before, now, |_| true) {
+        let nothing = Branch::default();
+        let mut changed = changes(before, now, |_| true);
+        if std::mem::take(&mut self.stale) {
+            changed.extend(changes(&nothing, now, |_| true));
+        }
+        for (name, node) in changed {
             if self.is_nested(&name, before, node) {
                 continue;
             }

@@ -1,6 +1,6 @@
 //! The loop that resolves each new tree into what should be true.
 //!
-//! Reads the newest tree of the source; sends the newest [`Resolved`]. It owns the resolver, which remembers what it read, so
+//! Reads the newest tree of the source, and which version Superset turns out to be; sends the newest [`Resolved`]. It owns the resolver, which remembers what it read, so
 //! that a change costs in proportion to what changed (law 12), and the inventory of the tree that was accepted last: a tree
 //! that lost too much at once is held, and everything stays as it was (law 2).
 
@@ -10,12 +10,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::catalogue::Edition;
 use crate::desired::Held;
 use crate::desired::config::Config;
 use crate::desired::datasources::{Invalid, Valid};
 use crate::desired::guard::{self, Inventory};
 use crate::desired::resolver::{Resolution, Resolver};
 use crate::model::digest::DigestKey;
+use crate::model::instance::SupersetSeen;
 use crate::model::snapshot::Tree;
 
 /// What should be true, by the newest tree.
@@ -51,6 +53,8 @@ impl Resolved {
 pub struct ResolveLoop {
     /// What the source publishes.
     pub tree: watch::Receiver<Option<Tree>>,
+    /// What is seen of Superset: its version decides which settings are right.
+    pub superset: watch::Receiver<SupersetSeen>,
     /// Turns a tree into what should be true.
     pub resolver: Resolver,
     /// The share of its datasources that a tree may lose at once.
@@ -68,11 +72,18 @@ impl ResolveLoop {
             tokio::select! {
                 () = cancel.cancelled() => return,
                 changed = self.tree.changed() => if changed.is_err() { return },
+                changed = self.superset.changed() => if changed.is_err() { return } else if !self.learn() { continue },
             }
             let Some(tree) = self.tree.borrow_and_update().clone() else { continue };
             let resolved = self.resolve(tree);
             self.resolved.send_replace(Some(Arc::new(resolved)));
         }
+    }
+
+    /// Whether Superset turned out to be of another version than it was taken for so far.
+    fn learn(&mut self) -> bool {
+        let version = self.superset.borrow_and_update().version.clone();
+        self.resolver.learn(Edition::of(version.as_deref()))
     }
 
     fn resolve(&mut self, tree: Tree) -> Resolved {
@@ -126,5 +137,62 @@ fn log(before: Option<&Resolved>, now: &Resolved) {
         (None, Some(held)) => warn!(reason = %held, "the tree is held"),
         (Some(_), None) => info!("the tree is no longer held"),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::desired::lens::Lens;
+    use crate::model::snapshot::{Branch, Node, Origin, Snapshot};
+
+    fn tree(text: &str) -> Tree {
+        let node = Node::new(Origin::new("/superset/config/10-a"), text, 1);
+        let config = Branch { root: None, children: [(Arc::from("10-a"), node)].into_iter().collect() };
+        let key = Arc::new(DigestKey::from_bytes(&[1; 32]).unwrap());
+        Tree { key, snapshot: Snapshot { config, ..Snapshot::default() } }
+    }
+
+    async fn next(resolved: &mut watch::Receiver<Option<Arc<Resolved>>>) -> Vec<String> {
+        tokio::time::timeout(Duration::from_secs(5), resolved.changed()).await.unwrap().unwrap();
+        let resolved = resolved.borrow_and_update().clone().unwrap();
+        resolved.resolution.problems.iter().map(ToString::to_string).collect()
+    }
+
+    #[tokio::test]
+    async fn the_tree_is_judged_again_when_superset_turns_out_to_be_of_another_version() {
+        let seen = |version: Option<&str>| SupersetSeen {
+            url: String::new(),
+            healthy: version.is_some(),
+            version: version.map(ToOwned::to_owned),
+        };
+        let (trees, superset) = (watch::Sender::default(), watch::Sender::new(seen(None)));
+        let (accepted, resolved) = (watch::Sender::default(), watch::Sender::default());
+        let run = ResolveLoop {
+            tree: trees.subscribe(),
+            superset: superset.subscribe(),
+            resolver: Resolver::new(Lens::default()),
+            max_loss: 0.5,
+            accepted,
+            resolved: resolved.clone(),
+        };
+        let cancel = CancellationToken::new();
+        let (mut told, task) = (resolved.subscribe(), tokio::spawn(run.run(cancel.clone())));
+        trees.send_replace(Some(tree("THEME_DEFAULT: {}")));
+        assert_eq!(next(&mut told).await, [""; 0]);
+        superset.send_replace(seen(Some("5.0.0")));
+        let problem = "/superset/config/10-a:1: THEME_DEFAULT: Superset 5.0.0 has no such setting, but 6.1.0 has";
+        assert_eq!(next(&mut told).await, [problem]);
+        // An upgrade, and then news that change nothing.
+        superset.send_replace(seen(Some("6.1.0")));
+        assert_eq!(next(&mut told).await, [""; 0]);
+        superset.send_replace(seen(Some("6.1.1")));
+        trees.send_replace(Some(tree("THEME_DARK: 1")));
+        assert_eq!(next(&mut told).await.len(), 1);
+        assert!(!told.has_changed().unwrap());
+        cancel.cancel();
+        task.await.unwrap();
     }
 }

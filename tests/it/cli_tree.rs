@@ -48,6 +48,27 @@ fn check_tells_what_is_wrong_in_the_tree_and_in_what_is_rendered() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+const TYPES: &str = "
+FEATURE_FLAGS: [ALERT_REPORTS]
+ROW_LIMIT: many
+SQLLAB_TIMEOUT: {$env: SUPERSET_TIMEOUT}
+AUTH_TYPE: AUTH_DB
+THEME_DEFAULT: {}
+SMTP_USER: null
+ACME_BANNER: hello
+JWT_ACCESS_TOKEN_EXPIRES: {$timedelta: 1h}
+";
+
+#[test]
+fn check_tells_wrong_types_and_unknown_names_for_the_version_that_the_settings_state() {
+    let worker = "when: {role: worker}\nconfig: {FEATURE_FLAGS: {ALERT_REPORT: true, KV_STORE: true}, HTTP_HEADERS: 3}\n";
+    let run = Run::new().file("a.yaml", SETTINGS).file("t.j2", "").env("SETKEEPER_CONFIG", "a.yaml");
+    let run = run.file("tree/config/10-types.yaml", TYPES).file("tree/config/20-worker.yaml", worker);
+    let allow = "render.allow_env=[SUPERSET_*]";
+    insta::assert_snapshot!("tree-check-types", run.shown(&["check", "--set", allow]));
+    insta::assert_snapshot!("tree-check-types-5", run.shown(&["check", "--set", allow, "--set", "superset.version=5.0.0"]));
+}
+
 #[test]
 fn render_shows_every_file_and_no_secret() {
     let run = run();

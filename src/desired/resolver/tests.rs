@@ -43,7 +43,7 @@ fn fragments_merge_in_byte_order_and_the_root_first() {
 
 #[test]
 fn law_2_one_bad_fragment_holds_the_config_and_no_datasource() {
-    let tree = snapshot(&[("a", "A: 1"), ("b", "b: 1"), ("c", "C: [")], &[("x", "engine: mysql"), ("y", "engin: mysql")]);
+    let tree = snapshot(&[("a", "ROW_LIMIT: 1"), ("b", "b: 1"), ("c", "C: [")], &[("x", "engine: mysql"), ("y", "engin: mysql")]);
     let resolution = resolve(&tree);
     let held = resolution.config.clone().unwrap_err();
     assert!(
@@ -88,13 +88,13 @@ fn a_root_with_data_is_one_datasource_and_may_not_take_a_childs_name() {
 
 #[test]
 fn what_lies_deeper_is_told_and_does_nothing() {
-    let plain = resolve(&snapshot(&[("a", "A: 1")], &[]));
+    let plain = resolve(&snapshot(&[("a", "ROW_LIMIT: 1")], &[]));
     let mut resolver = Resolver::new(Lens::default());
-    let nested = resolver.resolve(&key(1), &snapshot(&[("a", "A: 1"), ("a/b", "B: [")], &[("x/y", "")]));
+    let nested = resolver.resolve(&key(1), &snapshot(&[("a", "ROW_LIMIT: 1"), ("a/b", "B: [")], &[("x/y", "")]));
     assert_eq!(texts(&nested).len(), 2);
     assert_eq!(texts(&nested)[0], "/c/a/b: lies deeper than one level below its tree, where nothing is read");
     assert_eq!((&nested.release, &nested.config), (&plain.release, &plain.config));
-    let again = resolver.resolve(&key(1), &snapshot(&[("a", "A: 1")], &[]));
+    let again = resolver.resolve(&key(1), &snapshot(&[("a", "ROW_LIMIT: 1")], &[]));
     assert!(again.problems.is_empty());
 }
 
@@ -128,6 +128,49 @@ fn what_did_not_change_is_shared_and_a_new_version_alone_is_no_change() {
     let after = resolver.resolve(&key(1), &tree);
     assert_eq!(before.config.unwrap().settings.get("A"), after.config.unwrap().settings.get("A"));
     assert!(Arc::ptr_eq(before.datasources.values().next().unwrap(), after.datasources.values().next().unwrap()));
+}
+
+#[test]
+fn ten_thousand_names_of_somebodys_own_are_counted_and_a_single_look_tells_them_all() {
+    let nodes: Vec<_> = (0..1000).map(|number| (format!("{number:04}"), format!("ACME_{number}: 1"))).collect();
+    let mut nodes: Vec<_> = nodes.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let mut resolver = Resolver::new(Lens::default());
+    let many = texts(&resolver.resolve(&key(1), &snapshot(&nodes, &[])));
+    assert_eq!((many.len(), many[0].as_str()), (257, "/c: 744 more warnings are not told one by one"));
+    assert_eq!(many[1], "/c/0000:1: ACME_0: Superset has no such setting");
+    let all = Resolver::new(Lens::default()).telling_all().resolve(&key(1), &snapshot(&nodes, &[]));
+    assert_eq!(texts(&all).len(), 1000);
+    // An error is told, however many warnings there are.
+    nodes.push(("9999", "ROW_LIMIT: many"));
+    assert!(
+        texts(&resolver.resolve(&key(1), &snapshot(&nodes, &[]))).iter().any(|text| text.starts_with("/c/9999:1: ROW_LIMIT"))
+    );
+    let few = resolver.resolve(&key(1), &snapshot(&nodes[..2], &[]));
+    assert_eq!(texts(&few).len(), 2);
+    assert!(resolver.resolve(&key(1), &snapshot(&[], &[])).problems.is_empty());
+}
+
+#[test]
+fn a_version_that_is_learnt_later_is_judged_by_and_what_it_does_not_touch_is_shared() {
+    let old = Edition::of(Some("4.1.4"));
+    // A list where 4.1.4 needs a set.
+    let mut tree = snapshot(&[("a", "ALLOWED_EXTENSIONS: [csv]"), ("b", "ROW_LIMIT: 5"), ("c", "APP_NAME: x")], &[]);
+    let mut resolver = Resolver::new(Lens::default());
+    let before = resolver.resolve(&key(1), &tree);
+    assert!(before.config.is_ok() && before.problems.is_empty());
+    assert!(!resolver.learn(Edition::default()));
+    assert!(resolver.learn(old) && !resolver.learn(old));
+    tree.config.children.remove("c");
+    let after = resolver.resolve(&key(1), &tree);
+    let problem = "/c/a:1: ALLOWED_EXTENSIONS: expected a set, found a list";
+    assert_eq!(texts(&after), [problem]);
+    assert_eq!(after.config.unwrap_err().reason(), format!("the config tree has a problem: {problem}"));
+    assert!(resolver.learn(Edition::of(Some("6.1.0"))));
+    let again = resolver.resolve(&key(1), &tree);
+    let fresh = Resolver::new(Lens { superset: Edition::of(Some("6.1.0")), ..Lens::default() }).resolve(&key(1), &tree);
+    assert_eq!((texts(&again), &again.config, &again.release), (texts(&fresh), &fresh.config, &fresh.release));
+    let (before, again) = (before.config.unwrap(), again.config.unwrap());
+    assert!(std::ptr::eq(before.get("ROW_LIMIT").unwrap(), again.get("ROW_LIMIT").unwrap()));
 }
 
 #[test]

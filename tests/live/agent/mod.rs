@@ -13,6 +13,7 @@ mod sessions;
 mod silence;
 mod superset_faults;
 mod trees;
+mod types;
 mod zookeeper_away;
 
 use std::fs;

@@ -42,12 +42,22 @@ impl Scene {
         let server = Server::start().await;
         let proxy = Proxy::before(server.port).await;
         let tree = Tree::at(&server.connect()).await;
-        for (name, text) in [("10-a", "A: 1\n"), ("20-b", "B: 1\n"), ("30-c", "C: 1\n"), ("50-same", "E: 1\n")] {
+        for (name, text) in [
+            ("10-a", "ROW_LIMIT: 1\n"),
+            ("20-b", "SQL_MAX_ROW: 1\n"),
+            ("30-c", "SQLLAB_TIMEOUT: 1\n"),
+            ("50-same", "DISPLAY_MAX_ROW: 1\n"),
+        ] {
             tree.fragment(name, text).await;
         }
         let shell = Shell::at(&proxy.connect(), "");
         fs::create_dir_all(shell.path("t/config")).unwrap();
-        for (name, text) in [("10-a", "A: 2\n"), ("20-b", "B: 2\n"), ("40-d", "D: 2\n"), ("50-same", "E: 1\n")] {
+        for (name, text) in [
+            ("10-a", "ROW_LIMIT: 2\n"),
+            ("20-b", "SQL_MAX_ROW: 2\n"),
+            ("40-d", "SAMPLES_ROW_LIMIT: 2\n"),
+            ("50-same", "DISPLAY_MAX_ROW: 1\n"),
+        ] {
             fs::write(shell.path(&format!("t/config/{name}.yaml")), text).unwrap();
         }
         Self { _server: server, proxy, tree: Arc::new(tree), shell: Arc::new(shell) }
@@ -88,7 +98,7 @@ impl Scene {
     }
 }
 
-const THEIRS: &str = "X: 9\n";
+const THEIRS: &str = "SMTP_PORT: 9\n";
 
 /// The fragments as they are: what is validated, and what is compared with the folder.
 fn is_first_look(request: &Request) -> bool {
@@ -136,7 +146,10 @@ async fn a_change_of_a_node_that_the_folder_leaves_alone_counts_as_made_afterwar
         let (said, mut expected) = scene.apply_during(deed, is_last_look).await;
         assert_eq!(said.code, 0, "{deed:?}: {}", said.err);
         expected.remove("30-c");
-        expected.extend([("10-a", "A: 2\n"), ("20-b", "B: 2\n"), ("40-d", "D: 2\n")].map(|(a, b)| (a.to_owned(), b.to_owned())));
+        expected.extend(
+            [("10-a", "ROW_LIMIT: 2\n"), ("20-b", "SQL_MAX_ROW: 2\n"), ("40-d", "SAMPLES_ROW_LIMIT: 2\n")]
+                .map(|(a, b)| (a.to_owned(), b.to_owned())),
+        );
         assert_eq!(scene.nodes().await, expected, "{deed:?}");
     }
 }

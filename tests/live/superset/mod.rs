@@ -2,6 +2,7 @@
 //!
 //! `SETKEEPER_TEST_SUPERSET` chooses another one than 6.1.0. A service that is not set up fails the run; it never skips.
 
+mod catalogue;
 mod faults;
 mod login;
 mod push;
