@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::desired::guard::{self, Inventory};
     use crate::model::digest::TreeDigest;
-    use crate::model::status::Rollout;
+    use crate::model::rollout::Rollout;
 
     #[test]
     fn the_guards_own_words_are_recognized() {

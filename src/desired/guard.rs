@@ -17,7 +17,7 @@ use super::notes::{Field, Notes};
 use crate::model::digest::TreeDigest;
 use crate::model::problem::Problem;
 use crate::model::snapshot::Node;
-use crate::model::status::Rollout;
+use crate::model::rollout::Rollout;
 
 /// Fewer datasources than these are somebody's ordinary edit.
 const AT_LEAST: usize = 3;

@@ -16,7 +16,7 @@ use crate::model::datasource::DatasourceName;
 use crate::model::digest::{DigestKey, Release, TreeDigest};
 use crate::model::problem::Problem;
 use crate::model::snapshot::{Branch, Change, Content, Node, Snapshot};
-use crate::model::status::Rollout;
+use crate::model::rollout::Rollout;
 
 /// What a snapshot comes to for this instance. Cheap to clone.
 #[derive(Clone, Debug)]

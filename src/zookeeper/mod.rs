@@ -18,6 +18,7 @@ pub mod paths;
 mod prepare;
 mod read;
 mod record;
+pub mod rollout;
 pub mod run;
 mod session;
 pub mod statuses;
