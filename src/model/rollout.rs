@@ -68,7 +68,10 @@ impl Rollout {
     /// Why an instance must not try a release, or the revision it makes of it (law 6).
     #[must_use]
     pub fn bars(&self, release: &Release, revision: Option<&Revision>) -> Option<&Quarantined> {
-        self.quarantine.iter().rev().find(|bad| bad.release == *release || (revision.is_some() && bad.revision.as_ref() == revision))
+        self.quarantine
+            .iter()
+            .rev()
+            .find(|bad| bad.release == *release || (revision.is_some() && bad.revision.as_ref() == revision))
     }
 
     /// Puts a release into quarantine; one that is there already for this revision stays as it is.

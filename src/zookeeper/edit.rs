@@ -65,12 +65,29 @@ impl std::fmt::Debug for Edit {
 /// One operation of the multi.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation<'a> {
-    Create { path: &'a str, bytes: &'a [u8] },
+    Create {
+        path: &'a str,
+        bytes: &'a [u8],
+    },
     /// With an ACL of its own.
-    Keep { path: &'a str, bytes: &'a [u8], acl: &'a [zk::Acl] },
-    Set { path: &'a str, bytes: &'a [u8], version: Option<i32> },
-    Delete { path: &'a str, version: Option<i32> },
-    Check { path: &'a str, version: Option<i32> },
+    Keep {
+        path: &'a str,
+        bytes: &'a [u8],
+        acl: &'a [zk::Acl],
+    },
+    Set {
+        path: &'a str,
+        bytes: &'a [u8],
+        version: Option<i32>,
+    },
+    Delete {
+        path: &'a str,
+        version: Option<i32>,
+    },
+    Check {
+        path: &'a str,
+        version: Option<i32>,
+    },
 }
 
 /// Makes all changes or none.
