@@ -54,13 +54,15 @@ impl Cluster {
         let mut kept = None;
         loop {
             attempts += 1;
-            let answer = match self.announce(digest, said).await {
+            let newest = self.release_numbers().await?.pop();
+            let answer = match self.announce(digest, newest, said).await {
                 Ok(None) => {
                     let kept = match &mut kept {
                         Some(kept) => kept,
                         none => none.insert(self.packed(config).await?),
                     };
-                    self.keep(digest, kept, said).await
+                    // The number after the newest that was looked at: whoever was faster has it.
+                    self.keep(digest, kept, newest.map_or(Seq(1), |newest| Seq(newest.0 + 1)), said).await
                 }
                 Ok(Some(seq)) => Ok(Archived::Known(seq)),
                 Err(error) => Err(error),
@@ -73,8 +75,8 @@ impl Cluster {
     }
 
     /// Adds what is said to the newest release, if it is this one.
-    async fn announce(&self, digest: &Release, said: Said<'_>) -> Result<Option<Seq>, Error> {
-        let Some(seq) = self.release_numbers().await?.pop() else { return Ok(None) };
+    async fn announce(&self, digest: &Release, newest: Option<Seq>, said: Said<'_>) -> Result<Option<Seq>, Error> {
+        let Some(seq) = newest else { return Ok(None) };
         let path = self.paths().release(seq);
         let Some(stored) = self.read(&path).await? else { return Ok(None) };
         let Some(mut entry) = super::entry(&stored.bytes).filter(|entry| entry.digest == *digest) else { return Ok(None) };
@@ -115,14 +117,13 @@ impl Cluster {
         Ok(Kept { chunks: pack::pack(&groups), acls })
     }
 
-    async fn keep(&self, digest: &Release, kept: &Kept, said: Said<'_>) -> Result<Archived, Error> {
+    async fn keep(&self, digest: &Release, kept: &Kept, seq: Seq, said: Said<'_>) -> Result<Archived, Error> {
         let version = self.rollout_version().await?;
         let known = self.entries().await?.into_iter().rev().find(|known| known.entry.digest == *digest);
         let (parts, bytes) = match known {
             Some(known) => (known.entry.parts, known.entry.bytes),
             None => (kept.chunks.len(), self.keep_parts(digest, kept, version).await?),
         };
-        let seq = Seq(self.release_numbers().await?.pop().map_or(1, |last| last.0 + 1));
         let (by, message) = (said.by.map(str::to_owned), said.message.map(str::to_owned));
         let entry = Entry { digest: digest.clone(), parts, bytes, at: Timestamp::now(), by, message };
         // The parts might be removed as leftovers at this very moment.

@@ -149,7 +149,7 @@ async fn a_write_whose_answer_is_cut_off_is_recognized_as_our_own() {
     let proxy = Proxy::before(server.port).await;
     let cluster = cluster(&proxy.connect()).await;
     let mut slots = Slots::new(seeker("a", 1));
-    // The first multi below `slots` also makes the parent.
+    cluster.set("/superset/slots", Vec::new(), Expect::Absent).await.unwrap();
     let cut = proxy.once(Fate::CutInstead, |request| request.op == Op::Multi && request.path.contains("/slots"));
     let lost = slots.seek(&cluster, &revision()).await;
     assert!(*cut.borrow() && lost.as_ref().is_err_and(Error::is_loss), "{lost:?}");
