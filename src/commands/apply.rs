@@ -13,8 +13,8 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::change::{self, Change};
-use super::tree::{self, Seen};
 use super::publish::{self, Manner, Wanted};
+use super::tree::{self, Seen};
 use super::{given, render};
 use crate::cli::{Apply, Shared};
 use crate::desired::guard;

@@ -51,7 +51,8 @@ pub(super) fn user() -> String {
 
 /// The command that opens an editor.
 pub(super) fn editor() -> Vec<String> {
-    let named = ["VISUAL", "EDITOR"].into_iter().find_map(|name| std::env::var(name).ok().filter(|command| !command.trim().is_empty()));
+    let named =
+        ["VISUAL", "EDITOR"].into_iter().find_map(|name| std::env::var(name).ok().filter(|command| !command.trim().is_empty()));
     named.as_deref().unwrap_or("vi").split_whitespace().map(ToOwned::to_owned).collect()
 }
 

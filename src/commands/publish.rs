@@ -11,8 +11,8 @@ use tokio::time::sleep;
 
 use super::apply::changes;
 use super::change::{self, Change};
-use super::tree::{self, Digests, Seen};
 use super::given;
+use super::tree::{self, Digests, Seen};
 use crate::model::digest::Release;
 use crate::model::pause::Publishing;
 use crate::model::snapshot::{Branch, Snapshot};
@@ -104,7 +104,8 @@ async fn in_parts(cluster: &Cluster, wanted: &Wanted, changes: &[Change], takeov
         at: Some(Timestamp::now()),
         edit: Some(format!("{:016x}", rand::random::<u64>())),
     };
-    let publisher = patiently(async || cluster.begin_publishing(&edit, takeover).await).await.map_err(|error| tree::failed(&error))?;
+    let publisher =
+        patiently(async || cluster.begin_publishing(&edit, takeover).await).await.map_err(|error| tree::failed(&error))?;
     if !takeover && let Err(overtaken) = change::edits_within(cluster, changes).await {
         // Nothing is written yet, so nothing is half done.
         publisher.finish(cluster).await.map_err(|error| tree::failed(&error))?;

@@ -162,7 +162,7 @@ fn superset(instance: &Instance) -> String {
 }
 
 /// What is applied, and what it should become.
-fn change(applied: Option<String>, desired: Option<String>) -> String {
+pub(super) fn change(applied: Option<String>, desired: Option<String>) -> String {
     match (applied, desired) {
         (Some(applied), Some(desired)) if applied != desired => format!("{applied} -> {desired}"),
         (None, Some(desired)) => format!("- -> {desired}"),
@@ -175,7 +175,7 @@ fn or_dash(text: Option<String>) -> String {
 }
 
 /// A state as it is written in JSON.
-fn word<T: serde::Serialize>(state: &T) -> String {
+pub(super) fn word<T: serde::Serialize>(state: &T) -> String {
     match serde_json::to_value(state) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),

@@ -38,13 +38,13 @@ impl Cluster {
         Ok(history)
     }
 
-    /// Notes what came of a release on one instance, where the release is kept.
-    pub async fn note_fate(&self, release: &Release, instance: &InstanceId, fate: &Fate) -> Result<(), Error> {
+    /// Notes what came of a release on one instance; says whether the release is kept, without which there is no place for it.
+    pub async fn note_fate(&self, release: &Release, instance: &InstanceId, fate: &Fate) -> Result<bool, Error> {
         let entries = self.entries().await?;
-        let Some(entry) = entries.iter().rev().find(|known| known.entry.digest == *release) else { return Ok(()) };
+        let Some(entry) = entries.iter().rev().find(|known| known.entry.digest == *release) else { return Ok(false) };
         let path = join(&self.paths().release(entry.seq), instance.as_str());
         let text = serde_json::to_value(fate).as_ref().map(Json::to_string).unwrap_or_default();
-        self.set(&path, text.into_bytes(), Expect::Anything).await
+        self.set(&path, text.into_bytes(), Expect::Anything).await.map(|()| true)
     }
 
     /// The numbers of all entries, oldest first.
