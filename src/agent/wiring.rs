@@ -212,6 +212,7 @@ impl<'a> Wiring<'a> {
             record: self.record.subscribe(),
             entitled: self.entitled.subscribe(),
             statuses: self.statuses.subscribe(),
+            resync: self.settings.datasources.resync,
         };
         let releases = &self.settings.releases;
         let archivist = Archivist {

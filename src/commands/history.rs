@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{given, tree};
+use super::{given, releases, tree};
 use crate::cli::{HistoryCommand, Shared};
 use crate::output;
 use crate::zookeeper::releases::trim::Bounds;
@@ -12,7 +12,7 @@ pub(super) fn run(shared: &Shared, command: &HistoryCommand) -> anyhow::Result<E
     let settings = given::settings(shared)?;
     let HistoryCommand::Purge { keep } = command;
     tree::block_on(async {
-        let cluster = tree::cluster(&settings).await?;
+        let cluster = releases::cluster(&settings).await?;
         let bounds = Bounds { count: *keep, bytes: if *keep > 1 { u64::MAX } else { Bounds::LEAST.bytes } };
         let removed = cluster.trim_releases(bounds).await.map_err(|error| tree::failed(&error))?;
         cluster.close().await;

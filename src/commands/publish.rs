@@ -76,9 +76,6 @@ pub(super) async fn publish(
     manner: Manner<'_>,
 ) -> anyhow::Result<Vec<Change>> {
     let changes = wanted.changes(cluster, &seen.snapshot);
-    if let Some(large) = changes.iter().find_map(too_large) {
-        return Err(tree::failed(&large));
-    }
     if manner.takeover {
         in_parts(cluster, wanted, &changes, true).await?;
     } else if !changes.is_empty() {
@@ -98,6 +95,9 @@ fn too_large(change: &Change) -> Option<Error> {
 }
 
 async fn in_parts(cluster: &Cluster, wanted: &Wanted, changes: &[Change], takeover: bool) -> anyhow::Result<()> {
+    if let Some(large) = changes.iter().find_map(too_large) {
+        return Err(tree::failed(&large));
+    }
     let edit = Publishing {
         by: Some(given::user()),
         host: Some(given::host_name()),

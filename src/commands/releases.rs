@@ -15,11 +15,11 @@ use super::tree::{self, Seen};
 use crate::desired::lens::Lens;
 use crate::desired::resolver::Resolver;
 use crate::desired::{edit, redact, written};
-use crate::model::digest::Release;
+use crate::model::digest::{DigestKey, Release};
 use crate::model::release::{Published, Seq};
 use crate::model::snapshot::{Branch, Node, Snapshot};
 use crate::output::Advice;
-use crate::settings::Settings;
+use crate::settings::{Settings, Source};
 use crate::zookeeper::cluster::Cluster;
 
 /// The tree as it is.
@@ -61,39 +61,64 @@ pub(super) async fn named(cluster: &Cluster, seen: &Seen, history: &[Published],
     tree_of(cluster, &find(history, named)?.entry.digest).await
 }
 
-/// What differs between two config trees.
-pub(super) fn differences(settings: &Settings, seen: &Seen, before: &Branch, after: &Branch, reveal: bool) -> Vec<Difference> {
-    let names = |branch: &Branch| branch.children.keys().cloned().map(Some).collect::<BTreeSet<_>>();
-    let names = std::iter::once(None).chain(names(before).union(&names(after)).cloned().collect::<Vec<_>>());
-    names.flat_map(|name: Option<Arc<str>>| of_fragment(settings, seen, before, after, name.as_deref(), reveal)).collect()
+/// Through whose settings differences are seen, and whether secrets are shown.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub settings: &'a Settings,
+    pub key: &'a DigestKey,
+    pub reveal: bool,
 }
 
-fn of_fragment(
-    settings: &Settings,
-    seen: &Seen,
-    before: &Branch,
-    after: &Branch,
-    name: Option<&str>,
-    reveal: bool,
-) -> Vec<Difference> {
-    let (old, new) = (change::node(before, name), change::node(after, name));
-    if old.and_then(change::bytes).unwrap_or_default() == new.and_then(change::bytes).unwrap_or_default() {
-        return Vec::new();
+impl View<'_> {
+    /// What differs between two config trees.
+    pub fn differences(&self, before: &Branch, after: &Branch) -> Vec<Difference> {
+        let names: BTreeSet<_> = before.children.keys().chain(after.children.keys()).cloned().collect();
+        let all = std::iter::once(None).chain(names.into_iter().map(Some));
+        all.flat_map(|name| self.of_fragment(name.as_deref(), before, after)).collect()
     }
-    let fragment = name.unwrap_or("config").to_owned();
-    let text_alone = Difference { fragment: fragment.clone(), key: None, before: None, after: None };
-    let (Some(old), Some(new)) = (settings_of(settings, seen, name, old), settings_of(settings, seen, name, new)) else {
-        return vec![text_alone];
-    };
-    let keys: BTreeSet<_> = old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key)).cloned().collect();
-    let shown = |side: &BTreeMap<String, Sides>, key: &str| {
-        side.get(key).map(|sides| if reveal { sides.whole.clone() } else { sides.shown.clone() })
-    };
-    let found: Vec<_> = keys
-        .into_iter()
-        .map(|key| Difference { fragment: fragment.clone(), before: shown(&old, &key), after: shown(&new, &key), key: Some(key) })
-        .collect();
-    if found.is_empty() { vec![text_alone] } else { found }
+
+    fn of_fragment(&self, name: Option<&str>, before: &Branch, after: &Branch) -> Vec<Difference> {
+        let (old, new) = (change::node(before, name), change::node(after, name));
+        if old.and_then(change::bytes).unwrap_or_default() == new.and_then(change::bytes).unwrap_or_default() {
+            return Vec::new();
+        }
+        let fragment = name.unwrap_or("config");
+        let text_alone = Difference { fragment: fragment.to_owned(), key: None, before: None, after: None };
+        let (Some(old), Some(new)) = (self.settings_of(name, old), self.settings_of(name, new)) else {
+            return vec![text_alone];
+        };
+        let keys: BTreeSet<_> = old.keys().chain(new.keys()).filter(|key| old.get(*key) != new.get(*key)).collect();
+        let side = |sides: Option<&Sides>| sides.map(|sides| if self.reveal { &sides.whole } else { &sides.shown }).cloned();
+        let difference = |key: &String| Difference {
+            fragment: fragment.to_owned(),
+            key: Some(key.clone()),
+            before: side(old.get(key)),
+            after: side(new.get(key)),
+        };
+        if keys.is_empty() { vec![text_alone] } else { keys.into_iter().map(difference).collect() }
+    }
+
+    /// What one fragment sets; `None` where it is in error.
+    fn settings_of(&self, name: Option<&str>, node: Option<&Node>) -> Option<BTreeMap<String, Sides>> {
+        let Some(node) = node else { return Some(BTreeMap::new()) };
+        let mut lens = Lens::new(self.settings);
+        let bytes = change::bytes(node)?;
+        lens.labels.extend(edit::when(std::str::from_utf8(&bytes).ok()?));
+        let mut config = Branch::default();
+        match name {
+            Some(name) => drop(config.children.insert(Arc::from(name), node.clone())),
+            None => config.root = Some(node.clone()),
+        }
+        let resolution = Resolver::new(lens).resolve(self.key, &Snapshot { config, ..Snapshot::default() });
+        let config = resolution.config.ok()?;
+        let shown = redact::config(&config);
+        let mut settings = BTreeMap::new();
+        for (name, setting) in &config.settings {
+            let shown = shown.get(name).map(written::json).unwrap_or_default();
+            settings.insert(name.to_string(), Sides { whole: written::json(setting.value()), shown });
+        }
+        Some(settings)
+    }
 }
 
 /// A setting as it is, and as it may be shown.
@@ -103,24 +128,10 @@ struct Sides {
     shown: Json,
 }
 
-/// What one fragment sets; `None` where it is in error.
-fn settings_of(settings: &Settings, seen: &Seen, name: Option<&str>, node: Option<&Node>) -> Option<BTreeMap<String, Sides>> {
-    let Some(node) = node else { return Some(BTreeMap::new()) };
-    let mut lens = Lens::new(settings);
-    let bytes = change::bytes(node)?;
-    lens.labels.extend(edit::when(std::str::from_utf8(&bytes).ok()?));
-    let mut config = Branch::default();
-    match name {
-        Some(name) => drop(config.children.insert(Arc::from(name), node.clone())),
-        None => config.root = Some(node.clone()),
+/// A session for a command that looks at releases; a folder keeps none.
+pub(super) async fn cluster(settings: &Settings) -> anyhow::Result<Cluster> {
+    if let Source::Directory { .. } = settings.source {
+        return Err(Advice::new("a folder keeps no releases", "only a tree in ZooKeeper does").into());
     }
-    let resolution = Resolver::new(lens).resolve(&seen.key, &Snapshot { config, ..Snapshot::default() });
-    let config = resolution.config.ok()?;
-    let shown = redact::config(&config);
-    let mut settings = BTreeMap::new();
-    for (name, setting) in &config.settings {
-        let shown = shown.get(name).map(written::json).unwrap_or_default();
-        settings.insert(name.to_string(), Sides { whole: written::json(setting.value()), shown });
-    }
-    Some(settings)
+    tree::cluster(settings).await
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::Value as Json;
 
-use super::super::releases::{self, Difference};
+use super::super::releases::{self, Difference, View};
 use super::super::tree::{self, Seen};
 use crate::cli::Shared;
 use crate::output;
@@ -13,12 +13,12 @@ use crate::settings::Settings;
 /// Prints what differs.
 pub(super) fn run(shared: &Shared, settings: &Settings, before: &str, after: &str, reveal: bool) -> anyhow::Result<ExitCode> {
     let differences = tree::block_on(async {
-        let cluster = tree::cluster(settings).await?;
+        let cluster = releases::cluster(settings).await?;
         let (seen, history) = (Seen::of(&cluster).await?, cluster.history().await.map_err(|error| tree::failed(&error))?);
         let one = releases::named(&cluster, &seen, &history, before).await?;
         let other = releases::named(&cluster, &seen, &history, after).await?;
         cluster.close().await;
-        Ok(releases::differences(settings, &seen, &one, &other, reveal))
+        Ok(View { settings, key: &seen.key, reveal }.differences(&one, &other))
     })?;
     if differences.is_empty() {
         output::say("nothing differs");

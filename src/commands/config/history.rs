@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::super::releases::{self, Difference};
+use super::super::releases::{self, Difference, View};
 use super::super::tree::{self, Seen};
 use crate::cli::Shared;
 use crate::model::release::Published;
@@ -29,7 +29,7 @@ struct Shown {
 /// Prints the history.
 pub(super) fn run(shared: &Shared, settings: &Settings) -> anyhow::Result<ExitCode> {
     let shown = tree::block_on(async {
-        let cluster = tree::cluster(settings).await?;
+        let cluster = releases::cluster(settings).await?;
         let (seen, history) = (Seen::of(&cluster).await?, cluster.history().await.map_err(|error| tree::failed(&error))?);
         let shown = with_changes(settings, &cluster, &seen, history).await;
         cluster.close().await;
@@ -45,13 +45,13 @@ pub(super) fn run(shared: &Shared, settings: &Settings) -> anyhow::Result<ExitCo
 }
 
 async fn with_changes(settings: &Settings, cluster: &Cluster, seen: &Seen, history: Vec<Published>) -> Vec<Shown> {
+    let view = View { settings, key: &seen.key, reveal: false };
     let mut before: Option<Branch> = None;
     let mut all = Vec::new();
     for published in history {
         let tree = releases::tree_of(cluster, &published.entry.digest).await.ok();
         let changed = before.as_ref().zip(tree.as_ref()).map(|(before, after)| {
-            let differences = releases::differences(settings, seen, before, after, false);
-            differences.into_iter().map(named).collect::<BTreeSet<_>>().into_iter().collect()
+            view.differences(before, after).into_iter().map(named).collect::<BTreeSet<_>>().into_iter().collect()
         });
         all.push(Shown { published, changed });
         before = tree;

@@ -8,20 +8,25 @@ use std::process::ExitCode;
 use super::super::apply::{validate, warn_of_loss};
 use super::super::publish::{self, Manner, Wanted};
 use super::super::releases;
-use super::super::tree::{self, Seen};
+use super::super::tree::{self, Digests, Seen};
 use crate::output;
 use crate::settings::Settings;
 
 /// Publishes the config of that release.
 pub(super) fn run(settings: &Settings, named: &str, message: Option<&str>) -> anyhow::Result<ExitCode> {
     tree::block_on(async {
-        let cluster = tree::cluster(settings).await?;
+        let cluster = releases::cluster(settings).await?;
         let (seen, history) = (Seen::of(&cluster).await?, cluster.history().await.map_err(|error| tree::failed(&error))?);
         let published = releases::find(&history, named)?;
         let config = releases::tree_of(&cluster, &published.entry.digest).await?;
         let wanted = Wanted { config: Some(config), datasources: None };
         let resolution = validate(settings, &seen, &wanted.over(&seen.snapshot))?;
         warn_of_loss(settings, &seen, &resolution);
+        if matches!(seen.digests, Digests::Known) && resolution.release != published.entry.digest {
+            output::say(
+                "warning: this tree has another digest now: the cluster's key was replaced, or somebody changed what is kept",
+            );
+        }
         if let Some(bad) = resolution.rollout.bars(&published.entry.digest, None) {
             let why = bad.reason.as_deref().unwrap_or("it proved bad");
             output::say(&format!("warning: this release is in quarantine ({why}): `setkeeper rollout release` lifts it"));

@@ -203,7 +203,7 @@ async fn a_pause_is_shown_and_lifted_and_a_quarantine_too() {
     assert!(said.starts_with("paused by ") && said.contains(" until 2") && said.ends_with(": upgrade\n"), "{said}");
     assert!(shell.ok(&["rollout", "status"]).contains(": upgrade"));
     assert!(says(&shell, &["resume"]).contains("resumed; it was paused by"));
-    assert!(shell.fails(&["pause", "--for", "-5m"]).contains("longer than nothing"));
+    assert!(shell.fails(&["pause", "--for=-5m"]).contains("longer than nothing"));
     assert_eq!(shell.run(&["pause", "--for", "soon"]).code, 2);
 
     assert!(shell.fails(&["rollout", "release"]).contains("no release is in quarantine"));

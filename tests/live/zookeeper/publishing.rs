@@ -33,7 +33,9 @@ fn large(round: usize) -> Vec<Edit> {
 
 fn rounds(tree: &setkeeper::model::snapshot::Snapshot) -> Vec<String> {
     let mut rounds: Vec<_> = tree.config.children.keys().filter_map(|name| text(tree, name)).collect();
-    rounds.iter_mut().for_each(|text| text.truncate(4));
+    for text in &mut rounds {
+        text.truncate(4);
+    }
     rounds.dedup();
     rounds
 }
