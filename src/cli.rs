@@ -121,6 +121,22 @@ pub struct Fragment {
     pub fragment: Option<String>,
 }
 
+/// A folder that is applied, and how.
+#[derive(Clone, Debug, Args)]
+pub struct Apply {
+    /// The folder, as `export` writes it
+    pub dir: PathBuf,
+    /// Show what would change, and change nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// What is said of it in the history
+    #[arg(short, long)]
+    pub message: Option<String>,
+    /// Go on with an edit in parts that somebody left half done
+    #[arg(long)]
+    pub takeover: bool,
+}
+
 /// One command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -156,8 +172,8 @@ pub enum Command {
     /// Read and edit the database connections in the tree
     #[command(subcommand, visible_alias = "ds", after_help = "Example:\n  setkeeper datasource list")]
     Datasource(DatasourceCommand),
-    /// Let a release go on
-    #[command(subcommand, after_help = "Example:\n  setkeeper rollout confirm")]
+    /// Watch a release on its way, and let it go on
+    #[command(subcommand, after_help = "Example:\n  setkeeper rollout status")]
     Rollout(RolloutCommand),
     /// Write the tree to a folder, in files that only their owner can read
     #[command(after_help = "Example:\n  setkeeper export ./tree")]
@@ -165,15 +181,25 @@ pub enum Command {
         /// The folder; it is made if need be
         dir: PathBuf,
     },
-    /// Make the tree what a folder says, in one step; nodes that the folder lacks are deleted
+    /// Make the tree what a folder says; nodes that the folder lacks are deleted
     #[command(after_help = "Example:\n  setkeeper apply --dry-run ./tree && setkeeper apply ./tree")]
-    Apply {
-        /// The folder, as `export` writes it
-        dir: PathBuf,
-        /// Show what would change, and change nothing
-        #[arg(short = 'n', long)]
-        dry_run: bool,
+    Apply(Apply),
+    /// Let no instance take a new slot and write nothing to Superset's API, until `resume`
+    #[command(after_help = "Example:\n  setkeeper pause --reason 'database upgrade' --for 2h")]
+    Pause {
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Resume by itself after this long, such as 90m
+        #[arg(long = "for", value_name = "DURATION")]
+        length: Option<jiff::SignedDuration>,
     },
+    /// Lift a pause
+    #[command(after_help = "Example:\n  setkeeper resume")]
+    Resume,
+    /// Look after what is kept of earlier releases
+    #[command(subcommand, after_help = "Example:\n  setkeeper history purge --keep 5")]
+    History(HistoryCommand),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  setkeeper completions bash > /etc/bash_completion.d/setkeeper")]
     Completions {
@@ -213,6 +239,42 @@ pub enum ConfigCommand {
         fragment: Fragment,
         /// The setting; a dot leads into a mapping
         key: String,
+    },
+    /// Edit a fragment with $EDITOR; it is checked before it is written
+    #[command(after_help = "Example:\n  setkeeper config edit 20-limits -m 'more rows'")]
+    Edit {
+        /// The fragment; the base fragment where none is named
+        fragment: Option<String>,
+        /// What is said of it in the history
+        #[arg(short, long)]
+        message: Option<String>,
+    },
+    /// Make the config what a folder says, and leave the datasources alone
+    #[command(after_help = "Example:\n  setkeeper config apply -m 'more rows' ./tree")]
+    Apply(Apply),
+    /// List the releases that are kept: when, by whom, what changed, what came of them
+    #[command(after_help = "Example:\n  setkeeper config history -o json | jq '.[-1].fates'")]
+    History,
+    /// Show what differs between two releases
+    #[command(after_help = "Example:\n  setkeeper config diff 12 now")]
+    Diff {
+        /// A release: its number, its digest, or `now` for the tree as it is
+        before: String,
+        /// The other one
+        #[arg(default_value = "now")]
+        after: String,
+        /// Whether secrets are shown.
+        #[command(flatten)]
+        reveal: Reveal,
+    },
+    /// Publish the config of an earlier release again
+    #[command(after_help = "Example:\n  setkeeper config rollback 12 -m 'the new theme breaks embedding'")]
+    Rollback {
+        /// The release: its number or its digest
+        release: String,
+        /// What is said of it in the history
+        #[arg(short, long)]
+        message: Option<String>,
     },
     /// Show which fragment each part of a setting comes from
     #[command(after_help = "Example:\n  setkeeper config explain FEATURE_FLAGS")]
@@ -272,6 +334,27 @@ pub enum RolloutCommand {
         /// Confirm the tree although no live instance holds it
         #[arg(long)]
         force: bool,
+    },
+    /// Show which release is published, which is completed, and where each instance is
+    #[command(after_help = "Example:\n  setkeeper rollout status -o json | jq .quarantine")]
+    Status,
+    /// Let a release that proved bad be tried again
+    #[command(after_help = "Example:\n  setkeeper rollout release")]
+    Release {
+        /// The release's digest; by default the only one in quarantine
+        release: Option<String>,
+    },
+}
+
+/// `history …`
+#[derive(Debug, Subcommand)]
+pub enum HistoryCommand {
+    /// Remove earlier releases; the newest and the completed one stay
+    #[command(after_help = "Example:\n  setkeeper history purge --keep 5")]
+    Purge {
+        /// How many of the newest to keep
+        #[arg(long, value_name = "COUNT", default_value_t = 1)]
+        keep: usize,
     },
 }
 

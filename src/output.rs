@@ -35,6 +35,14 @@ pub struct Advice {
     pub hint: String,
 }
 
+impl Advice {
+    /// What failed, and what to do about it.
+    #[must_use]
+    pub fn new(message: &str, hint: &str) -> Self {
+        Self { message: message.to_owned(), hint: hint.to_owned() }
+    }
+}
+
 /// Problems that keep a command from going on.
 #[derive(Debug, thiserror::Error)]
 #[error("{} in the {subject}", count(.problems.len()))]

@@ -11,6 +11,7 @@
 //! last, so that whoever watches sees how it ended. A loop that ends by itself stops the agent with an error: a
 //! supervisor's restart is better than an agent of which one part is dead.
 
+mod archivist;
 mod credentials;
 mod report;
 mod stages;

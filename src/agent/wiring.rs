@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::archivist::Archivist;
 use super::credentials::{Credentials, Passwords};
 use super::report::{Reporter, SourceSeen};
 use super::stages::{Parts, Stages, part};
@@ -41,6 +42,7 @@ use crate::superset::client::Client;
 use crate::superset::reload::Way;
 use crate::zookeeper::access::Access;
 use crate::zookeeper::link::Link;
+use crate::zookeeper::releases::trim::Bounds;
 use crate::{directory, metrics, zookeeper};
 
 /// How often secret files are looked at although the kernel told nothing.
@@ -193,18 +195,17 @@ impl<'a> Wiring<'a> {
 
     fn start_source(self, parts: &mut Parts, stages: &Stages, listener: TcpListener) -> anyhow::Result<()> {
         let seen = match &self.settings.source {
-            Source::Zookeeper(zookeeper) => self.start_zookeeper(zookeeper, parts, &stages.source)?,
-            Source::Directory { path } => self.start_directory(path.clone(), parts, &stages.source)?,
+            Source::Zookeeper(zookeeper) => self.start_zookeeper(zookeeper, parts, stages)?,
+            Source::Directory { path } => {
+                // A folder has no place for releases; who stops the parts waits for each by its name.
+                parts.spawn(part("archivist", stages.loops.clone().cancelled_owned()));
+                self.start_directory(path.clone(), parts, &stages.source)?
+            }
         };
         self.start_reporter(seen, parts, stages, listener)
     }
 
-    fn start_zookeeper(
-        &self,
-        zookeeper: &settings::Zookeeper,
-        parts: &mut Parts,
-        cancel: &CancellationToken,
-    ) -> anyhow::Result<SourceSeen> {
+    fn start_zookeeper(&self, zookeeper: &settings::Zookeeper, parts: &mut Parts, stages: &Stages) -> anyhow::Result<SourceSeen> {
         let access = Access::new(zookeeper, &self.settings.layout, self.passwords.zookeeper.subscribe())?;
         let (link, cluster) = (watch::Sender::new(Link::default()), watch::Sender::new(None));
         let seen = SourceSeen::Zookeeper { link: link.subscribe(), cluster: cluster.subscribe() };
@@ -214,9 +215,19 @@ impl<'a> Wiring<'a> {
             statuses: self.statuses.subscribe(),
             resync: self.settings.datasources.resync,
         };
+        let releases = &self.settings.releases;
+        let archivist = Archivist {
+            resolved: self.resolved.subscribe(),
+            standing: self.standing.subscribe(),
+            record: self.record.subscribe(),
+            cluster: cluster.subscribe(),
+            settle: self.settings.rollout.settle,
+            bounds: Bounds { count: usize::try_from(releases.count).unwrap_or(usize::MAX), bytes: releases.bytes },
+        };
+        parts.spawn(part("archivist", archivist.run(stages.loops.clone())));
         let outputs = zookeeper::channels::Outputs { tree: self.tree.clone(), link, standing: self.standing.clone(), cluster };
         let id = self.settings.instance.id.clone();
-        let cancel = cancel.clone();
+        let cancel = stages.source.clone();
         parts.spawn(async move {
             let ended = zookeeper::run::run(access, id, inputs, outputs, cancel).await;
             ("source", ended.map_err(anyhow::Error::from))

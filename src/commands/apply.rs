@@ -1,8 +1,8 @@
-//! `apply`: the tree becomes what a folder says, in one transaction or not at all.
+//! `apply` and `config apply`: the tree, or its config alone, becomes what a folder says.
 //!
 //! The folder is a whole tree: nodes that it lacks are deleted. It is validated as a whole first, and what it would change is
-//! said before and after; `--dry-run` stops there. The server checks that every node that changes is still as it was seen. What
-//! does not fit into one transaction is refused with its size. A loss that the agents' guard would hold is named, and left to it.
+//! said before and after; `--dry-run` stops there. The server checks that every node that changes is still as it was seen. How it is
+//! written is in [`super::publish`]. A loss that the agents' guard would hold is named, and left to it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,9 +13,10 @@ use anyhow::Context;
 use serde::Serialize;
 
 use super::change::{self, Change};
+use super::publish::{self, Manner, Wanted};
 use super::tree::{self, Seen};
 use super::{given, render};
-use crate::cli::Shared;
+use crate::cli::{Apply, Shared};
 use crate::desired::guard;
 use crate::desired::resolver::Resolution;
 use crate::directory;
@@ -30,30 +31,37 @@ struct Shown<'a> {
     target: &'a str,
 }
 
-/// Applies the tree in `dir`.
-pub(super) fn run(shared: &Shared, dir: &Path, dry_run: bool) -> anyhow::Result<ExitCode> {
+/// What of a folder is applied.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it.
+    Tree,
+    /// The config alone.
+    Config,
+}
+
+/// Applies the tree in a folder.
+pub(super) fn run(shared: &Shared, apply: &Apply, part: Part) -> anyhow::Result<ExitCode> {
     let settings = given::settings(shared)?;
     tree::block_on(async {
         let cluster = tree::cluster(&settings).await?;
         let seen = Seen::of(&cluster).await?;
-        let wanted = read(&settings, dir).await?;
-        let resolution = validate(&settings, &seen, &wanted)?;
-        let paths = cluster.paths();
-        let changes = [
-            changes(paths.config(), &seen.snapshot.config, &wanted.config),
-            changes(paths.datasources(), &seen.snapshot.datasources, &wanted.datasources),
-        ]
-        .concat();
+        let read = read(&settings, &apply.dir).await?;
+        let wanted = Wanted { config: Some(read.config), datasources: (part == Part::Tree).then_some(read.datasources) };
+        let resolution = validate(&settings, &seen, &wanted.over(&seen.snapshot))?;
         warn_of_loss(&settings, &seen, &resolution);
-        if !dry_run && !changes.is_empty() {
-            change::commit(&cluster, &changes).await?;
-        }
+        let manner = Manner { message: apply.message.as_deref(), takeover: apply.takeover };
+        let changes = if apply.dry_run {
+            wanted.changes(&cluster, &seen.snapshot)
+        } else {
+            publish::publish(&settings, &cluster, &seen, &wanted, manner).await?
+        };
         cluster.close().await;
         let shown: Vec<_> = changes.iter().map(|change| Shown { step: change.verb(), target: &change.path }).collect();
         output::print(shared.output, shown.as_slice(), |shown| {
             shown.iter().map(|change| format!("{} {}\n", change.step, change.target)).collect()
         })?;
-        output::say(&said(shown.len(), dry_run));
+        output::say(&said(shown.len(), apply.dry_run));
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -63,7 +71,7 @@ fn said(count: usize, dry_run: bool) -> String {
     match (count, dry_run) {
         (0, _) => "the tree is as the folder says".to_owned(),
         (_, true) => format!("{changes} to make; nothing is done, because this is a dry run"),
-        (_, false) => format!("made {changes} as one"),
+        (_, false) => format!("made {changes}"),
     }
 }
 
@@ -83,9 +91,8 @@ async fn read(settings: &Settings, dir: &Path) -> anyhow::Result<Snapshot> {
 }
 
 /// Refuses a tree that any instance would find in error.
-fn validate(settings: &Settings, seen: &Seen, wanted: &Snapshot) -> anyhow::Result<Resolution> {
-    let wanted = Snapshot { rollout: seen.snapshot.rollout.clone(), ..wanted.clone() };
-    let (_, resolution) = tree::resolve(settings, &seen.key, &wanted);
+pub(super) fn validate(settings: &Settings, seen: &Seen, wanted: &Snapshot) -> anyhow::Result<Resolution> {
+    let (_, resolution) = tree::resolve(settings, &seen.key, wanted);
     let problems: Vec<_> = resolution.problems.iter().collect();
     if problems.iter().any(|problem| problem.is_error()) {
         return Err(render::config_problems(problems.into_iter()).into());
@@ -94,7 +101,8 @@ fn validate(settings: &Settings, seen: &Seen, wanted: &Snapshot) -> anyhow::Resu
     Ok(resolution)
 }
 
-fn changes(root: &str, seen: &Branch, wanted: &Branch) -> Vec<Change> {
+/// What makes one branch the other.
+pub(super) fn changes(root: &str, seen: &Branch, wanted: &Branch) -> Vec<Change> {
     let names: BTreeSet<&Arc<str>> =
         seen.children.keys().filter(|name| !name.contains('/')).chain(wanted.children.keys()).collect();
     // The branch's own node first: its children could not be made before it.
@@ -128,7 +136,8 @@ fn differs(root: &str, seen: &Branch, wanted: &Branch, name: Option<&Arc<str>>) 
     })
 }
 
-fn warn_of_loss(settings: &Settings, seen: &Seen, wanted: &Resolution) {
+/// Says so where the agents' guard would hold the tree.
+pub(super) fn warn_of_loss(settings: &Settings, seen: &Seen, wanted: &Resolution) {
     let (_, now) = seen.resolve(settings);
     let admitted = guard::admit(Some(&now.inventory), &wanted.inventory, &wanted.tree, &wanted.rollout, settings.layout.max_loss);
     if let Err(held) = admitted {

@@ -37,6 +37,21 @@ impl Change {
 
 /// Makes all changes or none.
 pub(super) async fn commit(cluster: &Cluster, changes: &[Change]) -> anyhow::Result<()> {
+    let edits = edits(cluster, changes).await?;
+    cluster.apply(&edits).await.map_err(|error| refused(&error))
+}
+
+/// The edits that make these changes of what is there now; refused where that is not what was seen, or where somebody is amid
+/// an edit in parts.
+pub(super) async fn edits(cluster: &Cluster, changes: &[Change]) -> anyhow::Result<Vec<Edit>> {
+    if let Some(edit) = cluster.publishing().await.map_err(|error| tree::failed(&error))? {
+        return Err(tree::failed(&Error::Publishing { edit: Box::new(edit) }));
+    }
+    edits_within(cluster, changes).await
+}
+
+/// The same amid an edit of our own.
+pub(super) async fn edits_within(cluster: &Cluster, changes: &[Change]) -> anyhow::Result<Vec<Edit>> {
     let paths: Vec<_> = changes.iter().map(|change| change.path.clone()).collect();
     let stored = cluster.read_all(&paths).await.map_err(|error| tree::failed(&error))?;
     let mut edits = Vec::with_capacity(changes.len());
@@ -50,10 +65,15 @@ pub(super) async fn commit(cluster: &Cluster, changes: &[Change]) -> anyhow::Res
             None => Edit::Delete { path, version },
         });
     }
-    cluster.apply(&edits).await.map_err(|error| match &error {
+    Ok(edits)
+}
+
+/// Why a transaction was refused.
+pub(super) fn refused(error: &Error) -> anyhow::Error {
+    match error {
         Error::Request { path, .. } if error.is_conflict() => overtaken(path),
-        _ => tree::failed(&error),
-    })
+        _ => tree::failed(error),
+    }
 }
 
 /// Somebody else was faster.

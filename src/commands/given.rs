@@ -70,6 +70,20 @@ fn environment() -> anyhow::Result<BTreeMap<String, String>> {
     Ok(variables)
 }
 
-fn host_name() -> String {
+/// Who runs the program, as their environment has it.
+pub(super) fn user() -> String {
+    let named = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+/// The command that opens an editor.
+pub(super) fn editor() -> Vec<String> {
+    let named =
+        ["VISUAL", "EDITOR"].into_iter().find_map(|name| std::env::var(name).ok().filter(|command| !command.trim().is_empty()));
+    named.as_deref().unwrap_or("vi").split_whitespace().map(ToOwned::to_owned).collect()
+}
+
+/// The host's name.
+pub(super) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

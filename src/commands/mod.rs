@@ -12,8 +12,12 @@ mod connections;
 mod datasource;
 mod export;
 mod given;
+mod history;
 mod mask;
+mod pause;
 mod plan;
+mod publish;
+mod releases;
 mod render;
 mod rendering;
 mod rollout;
@@ -36,7 +40,10 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Config(command) => config::run(&cli.shared, command),
         Command::Rollout(command) => rollout::run(&cli.shared, command),
         Command::Export { dir } => export::run(&cli.shared, dir),
-        Command::Apply { dir, dry_run } => apply::run(&cli.shared, dir, *dry_run),
+        Command::Apply(apply) => apply::run(&cli.shared, apply, apply::Part::Tree),
+        Command::Pause { reason, length } => pause::pause(&cli.shared, reason.as_deref(), *length),
+        Command::Resume => pause::resume(&cli.shared),
+        Command::History(command) => history::run(&cli.shared, command),
         Command::Status => status::run(&cli.shared),
         Command::Completions { shell } => completions::run(*shell),
     }

@@ -1,7 +1,11 @@
-//! `rollout confirm`: a person says that a tree may go on although it lost much at once.
+//! `rollout`: a person says that a tree may go on although it lost much at once, or that a release may be tried again.
 //!
-//! What is confirmed is the tree as it is now, by its digest: another tree would be held again.
+//! What is confirmed is the tree as it is now, by its digest: another tree would be held again. What the rollout looks like is
+//! shown by [`progress`].
 
+mod progress;
+
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -10,6 +14,7 @@ use super::tree::{self, Digests, Place, Seen};
 use super::{given, status};
 use crate::cli::{RolloutCommand, Shared};
 use crate::directory;
+use crate::model::digest::Release;
 use crate::model::instance::Instance;
 use crate::output::{self, Advice};
 use crate::settings::Settings;
@@ -22,7 +27,34 @@ pub(super) fn run(shared: &Shared, command: &RolloutCommand) -> anyhow::Result<E
     let settings = given::settings(shared)?;
     match command {
         RolloutCommand::Confirm { force } => tree::block_on(confirm(&settings, *force)),
+        RolloutCommand::Status => progress::run(shared, &settings),
+        RolloutCommand::Release { release } => tree::block_on(release_one(&settings, release.as_deref())),
     }
+}
+
+/// Lifts a quarantine.
+async fn release_one(settings: &Settings, named: Option<&str>) -> anyhow::Result<ExitCode> {
+    let cluster = tree::cluster(settings).await?;
+    let rollout = cluster.rollout().await.map_err(|error| tree::failed(&error))?;
+    let known: BTreeSet<_> = rollout.quarantine.iter().map(|bad| bad.release.clone()).collect();
+    let list = || known.iter().map(Release::as_str).collect::<Vec<_>>().join(", ");
+    let release = match (named, known.len()) {
+        (Some(named), _) => Release::new(named),
+        (None, 1) => known.first().cloned().unwrap_or_else(|| Release::new("")),
+        (None, 0) => {
+            return Err(Advice::new("no release is in quarantine", "`setkeeper rollout status` shows the rollout").into());
+        }
+        (None, _) => {
+            return Err(Advice::new("several releases are in quarantine", &format!("name one of {}", list())).into());
+        }
+    };
+    if !cluster.lift(&release).await.map_err(|error| tree::failed(&error))? {
+        let known = if known.is_empty() { "none is".to_owned() } else { format!("these are: {}", list()) };
+        return Err(Advice::new(&format!("release {release} is not in quarantine"), &known).into());
+    }
+    cluster.close().await;
+    output::say(&format!("release {release} may be tried again"));
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn confirm(settings: &Settings, force: bool) -> anyhow::Result<ExitCode> {
@@ -83,7 +115,7 @@ mod tests {
     use super::*;
     use crate::desired::guard::{self, Inventory};
     use crate::model::digest::TreeDigest;
-    use crate::model::status::Rollout;
+    use crate::model::rollout::Rollout;
 
     #[test]
     fn the_guards_own_words_are_recognized() {

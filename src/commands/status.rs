@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use super::given;
 use super::tree::{self, Place, Seen};
 use crate::cli::Shared;
+use crate::model::digest::Release;
 use crate::model::instance::{Instance, Version};
 use crate::model::status::{ClusterStatus, DatasourceStatus};
 use crate::output::{self, Advice};
@@ -99,8 +100,11 @@ fn shown(status: &ClusterStatus) -> String {
         parts.push(output::problems(&status.problems));
     }
     let rollout = &status.rollout;
-    let digests = [("Completed release", &rollout.completed), ("Confirmed tree", &rollout.confirmed)];
-    let digests: String = digests.iter().filter_map(|(what, digest)| Some(format!("{what}: {}\n", digest.as_ref()?))).collect();
+    let digests = [
+        ("Completed release", rollout.completed.as_ref().map(Release::as_str)),
+        ("Confirmed tree", rollout.confirmed.as_deref()),
+    ];
+    let digests: String = digests.iter().filter_map(|(what, digest)| Some(format!("{what}: {}\n", (*digest)?))).collect();
     if !digests.is_empty() {
         parts.push(digests);
     }
@@ -158,7 +162,7 @@ fn superset(instance: &Instance) -> String {
 }
 
 /// What is applied, and what it should become.
-fn change(applied: Option<String>, desired: Option<String>) -> String {
+pub(super) fn change(applied: Option<String>, desired: Option<String>) -> String {
     match (applied, desired) {
         (Some(applied), Some(desired)) if applied != desired => format!("{applied} -> {desired}"),
         (None, Some(desired)) => format!("- -> {desired}"),
@@ -171,7 +175,7 @@ fn or_dash(text: Option<String>) -> String {
 }
 
 /// A state as it is written in JSON.
-fn word<T: serde::Serialize>(state: &T) -> String {
+pub(super) fn word<T: serde::Serialize>(state: &T) -> String {
     match serde_json::to_value(state) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),

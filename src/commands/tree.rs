@@ -54,7 +54,8 @@ pub(super) enum Digests {
 
 /// Runs a command's work to its end.
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // On one thread alone, resolving a tree of many megabytes would keep ZooKeeper's session from being kept up.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.context("failed to start the runtime")?.block_on(work)
 }
 

@@ -16,8 +16,8 @@ use super::fragment::open;
 use super::notes::{Field, Notes};
 use crate::model::digest::TreeDigest;
 use crate::model::problem::Problem;
+use crate::model::rollout::Rollout;
 use crate::model::snapshot::Node;
-use crate::model::status::Rollout;
 
 /// Fewer datasources than these are somebody's ordinary edit.
 const AT_LEAST: usize = 3;

@@ -16,8 +16,8 @@ use crate::catalogue::Edition;
 use crate::model::datasource::DatasourceName;
 use crate::model::digest::{DigestKey, Release, TreeDigest};
 use crate::model::problem::Problem;
+use crate::model::rollout::Rollout;
 use crate::model::snapshot::{Branch, Change, Content, Node, Snapshot};
-use crate::model::status::Rollout;
 
 /// What a snapshot comes to for this instance. Cheap to clone.
 #[derive(Clone, Debug)]

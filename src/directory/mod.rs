@@ -202,7 +202,7 @@ impl Task {
         self.outputs.send_if_modified(|tree| {
             let same = tree.as_ref().is_some_and(|tree| tree.snapshot == *reader.snapshot());
             if !same {
-                *tree = Some(Tree { key: Arc::clone(&self.key), snapshot: reader.snapshot().clone() });
+                *tree = Some(Tree { key: Arc::clone(&self.key), snapshot: reader.snapshot().clone(), pause: None });
             }
             !same
         });

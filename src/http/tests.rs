@@ -11,8 +11,9 @@ use crate::model::datasource::DatasourceName;
 use crate::model::digest::{Release, Revision};
 use crate::model::instance::{InstanceId, Role, State as Doing, SupersetSeen, Version};
 use crate::model::problem::Problem;
+use crate::model::rollout::Rollout;
 use crate::model::snapshot::Origin;
-use crate::model::status::{DatasourceState, DatasourceStatus, Rollout};
+use crate::model::status::{DatasourceState, DatasourceStatus};
 
 struct Server {
     base: String,

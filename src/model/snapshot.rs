@@ -12,6 +12,7 @@ use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
 use super::digest::DigestKey;
+use super::pause::Pause;
 
 /// Where a node lives, as its author would name it: a znode's full path or a file's path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,6 +129,8 @@ pub struct Tree {
     pub key: Arc<DigestKey>,
     /// The tree.
     pub snapshot: Snapshot,
+    /// A person's pause, whether or not it still holds.
+    pub pause: Option<Pause>,
 }
 
 #[cfg(test)]

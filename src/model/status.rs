@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::datasource::DatasourceName;
 use super::instance::{Instance, InstanceId};
 use super::problem::Problem;
+use super::rollout::Rollout;
 
 /// How a datasource fares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,18 +47,6 @@ pub struct DatasourceStatus {
     pub at: Option<String>,
     /// The instance that says so; null while pending.
     pub by: Option<InstanceId>,
-}
-
-/// What `rollout` shows: what is completed, and which tree a person confirmed although the guard held it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Rollout {
-    /// The release that every live instance has completed.
-    pub completed: Option<String>,
-    /// The digest of the tree that a person confirmed.
-    pub confirmed: Option<String>,
-    /// Releases that proved bad.
-    pub quarantine: Vec<serde_json::Value>,
 }
 
 /// The cluster as `setkeeper status -o json` and `/status` show it.

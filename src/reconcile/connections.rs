@@ -3,7 +3,8 @@
 //! Reads what is wanted from the resolving loop, who leads from the election, and the generation of secret files; reports every
 //! datasource's status. All judgement is in the [`Ledger`]; this loop runs its jobs side by side, in two lanes: what failed
 //! last time never takes the place of what works (law 11). Leadership is asked for again right before each write (law 7);
-//! once it is in doubt, everything under way is dropped and the next term observes first.
+//! once it is in doubt, everything under way is dropped and the next term observes first. While a person's pause is on, nothing
+//! is begun but lists; a write in hand goes on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,6 +89,7 @@ impl<C: Connections> ConnectionsLoop<C> {
             if self.follow_standing(&mut term, now).await {
                 report_at = Some(now);
             }
+            let pause_ends = self.pause_ends(now);
             let wake = term.as_mut().and_then(|term| self.advance(term, now));
             tokio::select! {
                 () = cancel.cancelled() => break,
@@ -124,6 +126,7 @@ impl<C: Connections> ConnectionsLoop<C> {
                     self.tell_trouble(term.as_ref().and_then(|term| term.ledger.trouble()));
                 }
                 () = sleep_to(wake) => {}
+                () = sleep_to(pause_ends) => {}
             }
         }
     }
@@ -155,12 +158,23 @@ impl<C: Connections> ConnectionsLoop<C> {
 
     /// Begins what can be begun, and says when to look again.
     fn advance(&self, term: &mut Term, now: Instant) -> Option<Instant> {
+        term.ledger.pause(is_paused(&self.inputs.resolved));
         while term.jobs.len() < BEGUN_AT_ONCE {
             let Some(job) = term.ledger.next(now) else { break };
-            let leave = Leave { standing: self.inputs.standing.clone(), term: term.number };
+            let (standing, resolved) = (self.inputs.standing.clone(), self.inputs.resolved.clone());
+            let leave = Leave { standing, resolved, term: term.number };
             term.jobs.spawn(run(Arc::clone(&self.world), job, term.lanes.clone(), leave));
         }
         term.ledger.wake_after(now)
+    }
+
+    /// When a pause ends by itself; nobody announces that.
+    fn pause_ends(&self, now: Instant) -> Option<Instant> {
+        let resolved = self.inputs.resolved.borrow();
+        let until = resolved.as_ref()?.pause.as_ref()?.until?;
+        let left = Duration::try_from(until.duration_since(jiff::Timestamp::now())).ok()?;
+        // A step beyond, so that the pause is over by then.
+        (!left.is_zero()).then(|| now.checked_add(left + REPORT_EVERY)).flatten()
     }
 
     async fn take_wanted(&mut self, term: &mut Option<Term>) {
@@ -217,16 +231,28 @@ impl<C: Connections> ConnectionsLoop<C> {
     }
 }
 
-/// Leave to write: the election, and the term under which a job was begun.
+/// Whether a person's pause is on now.
+fn is_paused(resolved: &watch::Receiver<Option<Arc<Resolved>>>) -> bool {
+    let now = jiff::Timestamp::now();
+    resolved.borrow().as_ref().and_then(|resolved| resolved.pause.as_ref()).is_some_and(|pause| pause.holds(now))
+}
+
+/// Leave to write: the election, the term under which a job was begun, and no pause.
 struct Leave {
     standing: watch::Receiver<Standing>,
+    resolved: watch::Receiver<Option<Arc<Resolved>>>,
     term: u64,
 }
 
 impl Leave {
-    fn holds(&self) -> bool {
+    /// Why there is none, if there is none.
+    fn missing(&self) -> Option<&'static str> {
         let standing = *self.standing.borrow();
-        standing.leads(Instant::now()) && matches!(standing, Standing::Leader { term, .. } if term == self.term)
+        let leads = standing.leads(Instant::now()) && matches!(standing, Standing::Leader { term, .. } if term == self.term);
+        if !leads {
+            return Some("leadership was lost before the write");
+        }
+        is_paused(&self.resolved).then_some("a person paused the cluster before the write")
     }
 }
 
@@ -257,8 +283,8 @@ async fn push<C: Connections>(
         world.probe(server).await?;
     }
     let _lane = lane.acquire().await;
-    if !leave.holds() {
-        return Err(Fault { kind: FaultKind::Superset, message: "leadership was lost before the write".to_owned() });
+    if let Some(why) = leave.missing() {
+        return Err(Fault { kind: FaultKind::Superset, message: why.to_owned() });
     }
     let began = Instant::now();
     let applied = world.apply(step).await;

@@ -18,7 +18,8 @@ use crate::desired::guard::{self, Inventory};
 use crate::desired::resolver::{Resolution, Resolver};
 use crate::model::digest::DigestKey;
 use crate::model::instance::SupersetSeen;
-use crate::model::snapshot::Tree;
+use crate::model::pause::Pause;
+use crate::model::snapshot::{Branch, Tree};
 
 /// What should be true, by the newest tree.
 #[derive(Clone, Debug)]
@@ -29,6 +30,10 @@ pub struct Resolved {
     pub resolution: Resolution,
     /// Why the tree as a whole is held.
     pub held: Option<Held>,
+    /// A person's pause, whether or not it still holds.
+    pub pause: Option<Pause>,
+    /// The config as it was published.
+    pub published: Branch,
     /// The datasources of the newest tree that was accepted; none before there was one.
     datasources: Option<(Valid, Invalid)>,
 }
@@ -94,7 +99,8 @@ impl ResolveLoop {
             Some(_) => before.as_ref().and_then(|before| before.datasources.clone()),
             None => Some((resolution.datasources.clone(), resolution.invalid.clone())),
         };
-        let resolved = Resolved { key: tree.key, resolution, held, datasources };
+        let (key, pause, published) = (tree.key, tree.pause, tree.snapshot.config);
+        let resolved = Resolved { key, resolution, held, pause, published, datasources };
         if resolved.held.is_none() {
             self.accept(&resolved.resolution.inventory);
         }
@@ -133,6 +139,11 @@ fn log(before: Option<&Resolved>, now: &Resolved) {
     for problem in now.resolution.problems.new_since(&known) {
         warn!(znode = problem.znode, line = problem.line, field = problem.field, "problem in the tree: {}", problem.message);
     }
+    match (before.and_then(|before| before.pause.as_ref()), &now.pause) {
+        (before, Some(pause)) if before != Some(pause) => info!(%pause, "a person paused the cluster"),
+        (Some(_), None) => info!("a person resumed the cluster"),
+        _ => {}
+    }
     match (before.and_then(|before| before.held.as_ref()), &now.held) {
         (None, Some(held)) => warn!(reason = %held, "the tree is held"),
         (Some(_), None) => info!("the tree is no longer held"),
@@ -152,7 +163,7 @@ mod tests {
         let node = Node::new(Origin::new("/superset/config/10-a"), text, 1);
         let config = Branch { root: None, children: [(Arc::from("10-a"), node)].into_iter().collect() };
         let key = Arc::new(DigestKey::from_bytes(&[1; 32]).unwrap());
-        Tree { key, snapshot: Snapshot { config, ..Snapshot::default() } }
+        Tree { key, snapshot: Snapshot { config, ..Snapshot::default() }, pause: None }
     }
 
     async fn next(resolved: &mut watch::Receiver<Option<Arc<Resolved>>>) -> Vec<String> {

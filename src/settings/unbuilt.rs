@@ -24,8 +24,6 @@ const UNBUILT: &[(&str, &[&str])] = &[
     ("rollout.soak", &[]),
     ("rollout.canary_wait", &[]),
     ("rollout.allow_protected", &[]),
-    ("releases.count", &[]),
-    ("releases.bytes", &[]),
 ];
 
 /// Whether `node`, which is not the default of `key`, has an effect in this version.

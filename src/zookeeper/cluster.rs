@@ -7,7 +7,6 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value as Json};
 use tokio::time::timeout;
 use zookeeper_client as zk;
 
@@ -22,7 +21,7 @@ use crate::model::digest::DigestKey;
 use crate::model::instance::{Instance, InstanceId};
 use crate::model::problem::Problem;
 use crate::model::snapshot::{Content, Origin, Snapshot};
-use crate::model::status::{DatasourceStatus, Rollout};
+use crate::model::status::DatasourceStatus;
 
 /// How long a command waits for ZooKeeper.
 pub const LIMIT: Duration = Duration::from_secs(5);
@@ -30,13 +29,10 @@ pub const LIMIT: Duration = Duration::from_secs(5);
 /// How long closing the session may take.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// How often a change by version is tried when others keep changing the same node.
-const ATTEMPTS: usize = 5;
-
 /// The cluster's tree, through one session.
 #[derive(Clone)]
 pub struct Cluster {
-    session: Session,
+    pub(super) session: Session,
 }
 
 impl fmt::Debug for Cluster {
@@ -141,15 +137,6 @@ impl Cluster {
         self.records(&self.paths().statuses(), "a datasource's status").await
     }
 
-    /// The rollout record; empty where there is none.
-    pub async fn rollout(&self) -> Result<Rollout, Error> {
-        let path = self.paths().rollout();
-        match self.session.get(&path).await? {
-            Some((text, _)) => serde_json::from_slice(&text).map_err(|_| Error::NotAnObject { path }),
-            None => Ok(Rollout::default()),
-        }
-    }
-
     /// One node's content; `None` where it does not exist.
     pub async fn read(&self, path: &str) -> Result<Option<Stored>, Error> {
         let found = self.session.get(path).await?;
@@ -183,28 +170,6 @@ impl Cluster {
         edit::apply(&self.session, edits).await
     }
 
-    /// Notes that a person confirmed the tree of this digest, and leaves the rest of the rollout record as it is.
-    pub async fn confirm(&self, digest: &str) -> Result<(), Error> {
-        let path = self.paths().rollout();
-        let mut attempts = 0;
-        loop {
-            let there = self.read(&path).await?;
-            let expect = there.as_ref().map_or(Expect::Absent, |stored| Expect::Version(stored.version));
-            let mut rollout = match &there {
-                Some(stored) if !stored.bytes.is_empty() => {
-                    object(&stored.bytes).ok_or(Error::NotAnObject { path: path.clone() })?
-                }
-                _ => Map::new(),
-            };
-            rollout.insert("confirmed".to_owned(), Json::from(digest));
-            attempts += 1;
-            match self.set(&path, Json::Object(rollout).to_string().into_bytes(), expect).await {
-                Err(error) if attempts < ATTEMPTS && error.is_conflict() => {}
-                answer => return answer,
-            }
-        }
-    }
-
     async fn records<T: DeserializeOwned>(&self, parent: &str, what: &str) -> Result<Records<T>, Error> {
         let mut names = self.session.children(parent).await?.unwrap_or_default();
         names.sort_unstable();
@@ -218,10 +183,6 @@ impl Cluster {
         }
         Ok(all)
     }
-}
-
-fn object(bytes: &[u8]) -> Option<Map<String, Json>> {
-    serde_json::from_slice(bytes).ok()
 }
 
 /// Only the place is told, not what is there: whatever it is, nobody meant it to be shown.

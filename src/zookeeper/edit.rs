@@ -42,6 +42,13 @@ pub enum Edit {
         /// Only this version of it.
         version: Option<i32>,
     },
+    /// Rely on a node without changing it.
+    Check {
+        /// Its path.
+        path: String,
+        /// This version of it; any that exists, where none is given.
+        version: Option<i32>,
+    },
 }
 
 impl std::fmt::Debug for Edit {
@@ -50,32 +57,57 @@ impl std::fmt::Debug for Edit {
         match self {
             Self::Put { path, bytes, expect } => write!(f, "Put({path}, {} bytes, {expect:?})", bytes.len()),
             Self::Delete { path, version } => write!(f, "Delete({path}, {version:?})"),
+            Self::Check { path, version } => write!(f, "Check({path}, {version:?})"),
         }
     }
 }
 
 /// One operation of the multi.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation<'a> {
-    Create { path: &'a str, bytes: &'a [u8] },
-    Set { path: &'a str, bytes: &'a [u8], version: Option<i32> },
-    Delete { path: &'a str, version: Option<i32> },
+pub(super) enum Operation<'a> {
+    Create {
+        path: &'a str,
+        bytes: &'a [u8],
+    },
+    /// With an ACL of its own.
+    Keep {
+        path: &'a str,
+        bytes: &'a [u8],
+        acl: &'a [zk::Acl],
+    },
+    Set {
+        path: &'a str,
+        bytes: &'a [u8],
+        version: Option<i32>,
+    },
+    Delete {
+        path: &'a str,
+        version: Option<i32>,
+    },
+    Check {
+        path: &'a str,
+        version: Option<i32>,
+    },
 }
 
 /// Makes all changes or none.
 pub(super) async fn apply(session: &Session, edits: &[Edit]) -> Result<(), Error> {
     let present = present(session, edits).await?;
     let operations = operations(edits, &present);
-    let what = match operations.as_slice() {
-        [] => return Ok(()),
+    commit(session, &operations).await
+}
+
+/// What a server would not take, refused with its size.
+fn check_size(session: &Session, operations: &[Operation<'_>]) -> Result<(), Error> {
+    let size = size(operations, session.client.path(), &session.acls.nodes);
+    if size <= REQUEST_LIMIT {
+        return Ok(());
+    }
+    let what = match operations {
         [one] => one.path().to_owned(),
         many => format!("{} changes as one", many.len()),
     };
-    let size = size(&operations, session.client.path(), &session.acls.nodes);
-    if size > REQUEST_LIMIT {
-        return Err(Error::TooLarge { what, size });
-    }
-    commit(session, &operations).await
+    Err(Error::TooLarge { what, size })
 }
 
 /// Which of the paths that matter exist: those that are written, and their parents.
@@ -84,7 +116,7 @@ async fn present(session: &Session, edits: &[Edit]) -> Result<BTreeSet<String>, 
         .iter()
         .filter_map(|edit| match edit {
             Edit::Put { path, .. } => Some(prefixes(path).map(ToOwned::to_owned)),
-            Edit::Delete { .. } => None,
+            Edit::Delete { .. } | Edit::Check { .. } => None,
         })
         .flatten()
         .collect();
@@ -101,6 +133,10 @@ fn operations<'a>(edits: &'a [Edit], present: &BTreeSet<String>) -> Vec<Operatio
             Edit::Put { path, bytes, expect } => (path, bytes, *expect),
             Edit::Delete { path, version } => {
                 operations.push(Operation::Delete { path, version: *version });
+                continue;
+            }
+            Edit::Check { path, version } => {
+                operations.push(Operation::Check { path, version: *version });
                 continue;
             }
         };
@@ -120,7 +156,12 @@ fn operations<'a>(edits: &'a [Edit], present: &BTreeSet<String>) -> Vec<Operatio
     operations
 }
 
-async fn commit(session: &Session, operations: &[Operation<'_>]) -> Result<(), Error> {
+/// Does all of it or nothing.
+pub(super) async fn commit(session: &Session, operations: &[Operation<'_>]) -> Result<(), Error> {
+    if operations.is_empty() {
+        return Ok(());
+    }
+    check_size(session, operations)?;
     let options = zk::CreateMode::Persistent.with_acls(zk::Acls::new(&session.acls.nodes));
     let refused =
         |operation: &Operation<'_>, source| Error::Request { verb: operation.verb(), path: operation.path().to_owned(), source };
@@ -128,8 +169,12 @@ async fn commit(session: &Session, operations: &[Operation<'_>]) -> Result<(), E
     for operation in operations {
         match *operation {
             Operation::Create { path, bytes } => multi.add_create(path, bytes, &options),
+            Operation::Keep { path, bytes, acl } => {
+                multi.add_create(path, bytes, &zk::CreateMode::Persistent.with_acls(zk::Acls::new(acl)))
+            }
             Operation::Set { path, bytes, version } => multi.add_set_data(path, bytes, version),
             Operation::Delete { path, version } => multi.add_delete(path, version),
+            Operation::Check { path, version } => multi.add_check_version(path, version.unwrap_or(-1)),
         }
         .map_err(|source| refused(operation, source))?;
     }
@@ -150,15 +195,20 @@ async fn commit(session: &Session, operations: &[Operation<'_>]) -> Result<(), E
 impl Operation<'_> {
     fn path(&self) -> &str {
         match self {
-            Self::Create { path, .. } | Self::Set { path, .. } | Self::Delete { path, .. } => path,
+            Self::Create { path, .. }
+            | Self::Keep { path, .. }
+            | Self::Set { path, .. }
+            | Self::Delete { path, .. }
+            | Self::Check { path, .. } => path,
         }
     }
 
     fn verb(&self) -> &'static str {
         match self {
-            Self::Create { .. } => "create",
+            Self::Create { .. } | Self::Keep { .. } => "create",
             Self::Set { .. } => "write",
             Self::Delete { .. } => "delete",
+            Self::Check { .. } => "check",
         }
     }
 
@@ -166,8 +216,10 @@ impl Operation<'_> {
     fn size(&self) -> usize {
         const HEADER: usize = 9;
         match self {
-            Self::Create { path, bytes } | Self::Set { path, bytes, .. } => HEADER + 4 + path.len() + 4 + bytes.len() + 4,
-            Self::Delete { path, .. } => HEADER + 4 + path.len() + 4,
+            Self::Create { path, bytes } | Self::Keep { path, bytes, .. } | Self::Set { path, bytes, .. } => {
+                HEADER + 4 + path.len() + 4 + bytes.len() + 4
+            }
+            Self::Delete { path, .. } | Self::Check { path, .. } => HEADER + 4 + path.len() + 4,
         }
     }
 }
@@ -175,10 +227,14 @@ impl Operation<'_> {
 /// How many bytes the multi has.
 fn size(operations: &[Operation<'_>], chroot: &str, acl: &[zk::Acl]) -> usize {
     const REQUEST: usize = 8 + 9;
-    let acl: usize = 4 + acl.iter().map(|acl| 12 + acl.scheme().len() + acl.id().len()).sum::<usize>();
+    let acl_size = |acl: &[zk::Acl]| 4 + acl.iter().map(|acl| 12 + acl.scheme().len() + acl.id().len()).sum::<usize>();
     let chroot = chroot.trim_end_matches('/').len();
     let each = |operation: &Operation<'_>| {
-        let acl = if matches!(operation, Operation::Create { .. }) { acl } else { 0 };
+        let acl = match operation {
+            Operation::Create { .. } => acl_size(acl),
+            Operation::Keep { acl, .. } => acl_size(acl),
+            Operation::Set { .. } | Operation::Delete { .. } | Operation::Check { .. } => 0,
+        };
         operation.size() + chroot + acl
     };
     REQUEST + operations.iter().map(each).sum::<usize>()

@@ -9,6 +9,7 @@ use thiserror::Error;
 use zookeeper_client as zk;
 
 use super::access::AccessError;
+use crate::model::pause::Publishing;
 
 /// How many bytes one request may have: servers close the connection above `jute.maxbuffer`, 1 MB unless they were told
 /// otherwise, and say nothing.
@@ -112,6 +113,36 @@ pub enum Error {
         /// The contender.
         path: String,
     },
+    /// Somebody else has the slot that we held.
+    #[error("the slot {path} was taken by somebody else")]
+    SlotLost {
+        /// The slot.
+        path: String,
+    },
+    /// Somebody is in the middle of an edit.
+    #[error("failed to write the tree: {edit}")]
+    Publishing {
+        /// Whose edit it is.
+        edit: Box<Publishing>,
+    },
+    /// A node's rights cannot be seen, so what it holds cannot be kept under the same ones.
+    #[error("failed to keep the tree: the ACL of {path} shows no digest")]
+    HiddenAcl {
+        /// The znode.
+        path: String,
+    },
+    /// A kept tree is not what it should be.
+    #[error("failed to read {path}: it is no kept tree")]
+    NotATree {
+        /// The znode.
+        path: String,
+    },
+    /// A node of the tree that is to be kept could not be read.
+    #[error("failed to keep the tree: {path} cannot be read")]
+    Unreadable {
+        /// The znode.
+        path: String,
+    },
     /// The request is larger than a server takes.
     #[error("failed to write {what}: {size} bytes, and a server takes at most {REQUEST_LIMIT} at once")]
     TooLarge {
@@ -164,7 +195,12 @@ impl Error {
             | Self::Format { .. }
             | Self::Key { .. }
             | Self::TooLarge { .. }
-            | Self::NotAnObject { .. } => Retry::AfterChange,
+            | Self::NotAnObject { .. }
+            | Self::SlotLost { .. }
+            | Self::Publishing { .. }
+            | Self::HiddenAcl { .. }
+            | Self::NotATree { .. }
+            | Self::Unreadable { .. } => Retry::AfterChange,
             Self::Request { source, .. } | Self::Connect { source, .. } => match source {
                 zk::Error::NoAuth
                 | zk::Error::InvalidAcl
@@ -209,6 +245,10 @@ impl Error {
             }
             Self::NoChroot { .. } => "create it first, or correct source.zookeeper.connect",
             Self::Key { .. } => "restore the key from a backup, or delete the znode: a new key makes everything be pushed again",
+            Self::Publishing { .. } => {
+                "wait until it is done; where nobody is at it any more, `setkeeper apply --takeover` finishes or undoes it"
+            }
+            Self::HiddenAcl { .. } => "let source.zookeeper.auth have admin rights (`a`) for the config's znodes",
             Self::TooLarge { .. } => "split it into smaller changes",
             _ => return None,
         })

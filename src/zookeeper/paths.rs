@@ -7,7 +7,9 @@
 use std::fmt::Write;
 
 use crate::model::datasource::DatasourceName;
+use crate::model::digest::Release;
 use crate::model::instance::InstanceId;
+use crate::model::release::Seq;
 use crate::settings::Layout;
 
 /// Where everything lies.
@@ -68,6 +70,54 @@ impl Paths {
     #[must_use]
     pub fn rollout(&self) -> String {
         self.below("rollout")
+    }
+
+    /// The parent of the reload slots.
+    #[must_use]
+    pub fn slots(&self) -> String {
+        self.below("slots")
+    }
+
+    /// One reload slot.
+    #[must_use]
+    pub fn slot(&self, number: u32) -> String {
+        self.below(&format!("slots/{number}"))
+    }
+
+    /// The parent of the kept trees.
+    #[must_use]
+    pub fn trees(&self) -> String {
+        self.below("trees")
+    }
+
+    /// The parent of one kept tree's parts.
+    #[must_use]
+    pub fn tree(&self, digest: &Release) -> String {
+        self.below(&format!("trees/{digest}"))
+    }
+
+    /// The parent of the entries of what was published.
+    #[must_use]
+    pub fn releases(&self) -> String {
+        self.below("releases")
+    }
+
+    /// One entry.
+    #[must_use]
+    pub fn release(&self, seq: Seq) -> String {
+        self.below(&format!("releases/{}", seq.name()))
+    }
+
+    /// A person's pause.
+    #[must_use]
+    pub fn pause(&self) -> String {
+        self.below("pause")
+    }
+
+    /// An edit in progress.
+    #[must_use]
+    pub fn publishing(&self) -> String {
+        self.below("publishing")
     }
 
     /// The parent of the instances' records.

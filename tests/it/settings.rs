@@ -222,11 +222,12 @@ check: {require: app, python: /usr/bin/python3, env_file: a, timeout: 61s, memor
 reload: {strategy: restart, unit: superset.service}
 verify: {url: \"http://h/health\", successes: 4, timeout: 91s}
 rollout: {slots: 2, settle: 1s, soak: 1s, canary_wait: 1s, allow_protected: [SECRET_KEY]}
-releases: {count: 1, bytes: 1M}
 "
     ));
     let same =
         file("check: {require: none}\nverify: {timeout: 1m30s}\nreload: {strategy: hup, pid_file: a}\nboot: {fallback: none}\n");
+    let releases = file("releases: {count: 1, bytes: 1M}\n").releases;
+    assert_eq!((releases.count, releases.bytes), (1, 1 << 20));
     assert_eq!((same.boot.fallback, same.reload.strategy), (Fallback::None, ReloadStrategy::Hup));
 }
 

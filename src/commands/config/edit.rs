@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::super::change::{self, Change};
+use super::super::publish;
 use super::super::tree::{self, Seen};
 use crate::desired::edit::{self, EditError, Given};
 use crate::desired::explain::explain;
@@ -51,6 +52,7 @@ impl Wish<'_> {
             output::say(&format!("{} is as it was", change.path));
         } else {
             change::commit(&cluster, std::slice::from_ref(&change)).await?;
+            publish::announce(settings, &cluster, &seen, None).await;
             output::say(&format!("{}d {}", change.verb(), change.path));
         }
         cluster.close().await;
@@ -146,7 +148,8 @@ fn winner<'r>(resolver: &'r Resolver, path: &str, key: &'r str) -> Option<&'r Or
     later.rfind(|later| takes_back || leaves.iter().any(|leaf| leaf.origin == **later))
 }
 
-fn text(node: &Node, path: &str) -> anyhow::Result<String> {
+/// A fragment's text.
+pub(super) fn text(node: &Node, path: &str) -> anyhow::Result<String> {
     let bytes = change::bytes(node).unwrap_or_default();
     let text = std::str::from_utf8(&bytes).map_err(|_| anyhow::anyhow!("{path} is not UTF-8 text"))?;
     Ok(text.to_owned())

@@ -33,6 +33,8 @@ pub struct Ledger {
     rules: Rules,
     /// Whether the tree has been heard yet: before that, nothing is an orphan.
     told: bool,
+    /// Whether a person paused the cluster: then Superset is observed and nothing is begun.
+    paused: bool,
     wanted: BTreeMap<DatasourceName, Arc<Wanted>>,
     unfit: BTreeMap<DatasourceName, Unfit>,
     observed: Observed,
@@ -88,6 +90,7 @@ impl Ledger {
         Self {
             rules,
             told: false,
+            paused: false,
             wanted: BTreeMap::new(),
             unfit: BTreeMap::new(),
             observed: Observed::default(),
@@ -145,6 +148,11 @@ impl Ledger {
         self.list.due = self.list.due.min(now);
     }
 
+    /// Begins nothing but lists while a person's pause is on.
+    pub fn pause(&mut self, is_on: bool) {
+        self.paused = is_on;
+    }
+
     /// The next job that may begin at `now`, if there is one.
     pub fn next(&mut self, now: Instant) -> Option<Job> {
         if self.look_again_at.is_some_and(|at| at <= now) {
@@ -157,7 +165,7 @@ impl Ledger {
             self.touched = self.in_flight.values().copied().collect();
             return Some(Job::List);
         }
-        if !self.list.sighted {
+        if !self.list.sighted || self.paused {
             return None;
         }
         self.next_push(now).or_else(|| self.next_deletion(now))

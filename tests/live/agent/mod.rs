@@ -6,6 +6,7 @@ mod directory;
 mod disk;
 mod drift;
 mod main_job;
+mod releases;
 mod replies;
 mod secrets;
 mod secure;

@@ -2,6 +2,7 @@
 
 mod datasources;
 mod edits;
+mod history;
 mod looks;
 mod pushes;
 mod second_writer;

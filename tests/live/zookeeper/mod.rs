@@ -6,5 +6,8 @@ mod ensemble;
 mod faults;
 mod identity;
 mod process;
+mod publishing;
+mod releases;
 mod secure;
+mod slots;
 mod tree;

@@ -1,0 +1,71 @@
+//! What the running agent makes of releases and of a pause.
+
+use serde_json::json;
+
+use super::{Scene, duck};
+use crate::support::eventually;
+
+#[tokio::test]
+async fn a_pause_stops_pushes_and_resuming_lets_them_go() {
+    let scene = Scene::of("pause").await;
+    scene.tree.datasource("pause-first", &duck()).await;
+    let agent = scene.agent("a").with("datasources.resync", json!("1s")).started().await;
+    agent.datasource("pause-first", "in_sync").await;
+    let paused = agent.run(&["pause", "--reason", "upgrade"]).await;
+    assert!(paused.status.success());
+    eventually("the agent knows", async || agent.log().contains("a person paused the cluster").then_some(())).await;
+    scene.tree.datasource("pause-second", &duck()).await;
+    scene.tree.fragment("10-a", "ROW_LIMIT: 7").await;
+    agent.has_line("ROW_LIMIT = 7").await;
+    let person = scene.person().await;
+    let lists = scene.proxy.count("GET /api/v1/database/?");
+    eventually("some resyncs", async || (scene.proxy.count("GET /api/v1/database/?") > lists + 3).then_some(())).await;
+    assert!(person.named("pause-second").await.is_empty(), "it was pushed during the pause");
+    agent.run(&["resume"]).await;
+    agent.datasource("pause-second", "in_sync").await;
+
+    // One that ends by itself needs nobody to lift it.
+    agent.run(&["pause", "--for", "4s"]).await;
+    eventually("the agent knows", async || (agent.log().matches("a person paused the cluster").count() > 1).then_some(())).await;
+    scene.tree.datasource("pause-third", &duck()).await;
+    agent.datasource("pause-third", "in_sync").await;
+    assert!(scene.tree.read("pause").await.is_some(), "it ended, nobody lifted it");
+}
+
+#[tokio::test]
+async fn the_leader_keeps_each_distinct_tree_and_what_came_of_it_within_bounds() {
+    let scene = Scene::of("releases").await;
+    scene.tree.fragment("10-a", "ROW_LIMIT: 1").await;
+    let agent = scene.agent("a").with("releases.count", json!(3)).started().await;
+    let history = async || {
+        let said = agent.run(&["config", "history", "-o", "json"]).await;
+        serde_json::from_slice::<serde_json::Value>(&said.stdout).unwrap().as_array().unwrap().clone()
+    };
+    let newest = async |seq: u64| {
+        eventually(&format!("release {seq} and what came of it"), async || {
+            let history = history().await;
+            let last = history.last()?.clone();
+            (last["seq"] == seq && last["fates"][0][1]["state"] == "in_sync").then_some(history)
+        })
+        .await
+    };
+    newest(1).await;
+    for seq in 2..=5 {
+        // A burst is one release: only what stands still is kept.
+        scene.tree.fragment("10-a", format!("ROW_LIMIT: {}", seq * 100)).await;
+        scene.tree.fragment("10-a", format!("ROW_LIMIT: {seq}")).await;
+        newest(seq).await;
+    }
+    let history = newest(5).await;
+    assert_eq!(history.iter().map(|one| one["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 4, 5]);
+    assert_eq!(history[2]["changed"], json!(["ROW_LIMIT"]));
+    // What is in error is nothing to go back to.
+    scene.tree.fragment("20-b", "lower: 1").await;
+    eventually("it is held", async || {
+        let status = agent.status().await?;
+        (status["instance"]["state"] == "held").then_some(())
+    })
+    .await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert_eq!(scene.tree.names("releases").await.len(), 3);
+}
