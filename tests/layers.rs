@@ -18,6 +18,8 @@ const ORDER: &[&str] = &[
     "plan",
     "files",
     "secrets",
+    "processes",
+    "supervise",
     "zookeeper",
     "directory",
     "superset",

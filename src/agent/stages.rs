@@ -23,7 +23,7 @@ pub(super) struct Stages {
     pub http: CancellationToken,
 }
 
-const LOOPS: &[&str] = &["resolve loop", "config loop", "connections loop", "health loop", "secrets watch"];
+const LOOPS: &[&str] = &["resolve loop", "config loop", "connections loop", "health loop", "secrets watch", "boot rule"];
 const SOURCE: &[&str] = &["source", "reporter", "keeper", "credentials"];
 
 impl Stages {

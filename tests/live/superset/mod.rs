@@ -7,4 +7,4 @@ mod login;
 mod push;
 mod refusals;
 mod reload;
-mod support;
+pub mod support;
