@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::files::state::LastGood;
-use crate::supervise::asking::Asking;
+use crate::supervise::asking::{AskError, Asking};
 
 /// Runs until cancelled.
 pub(super) async fn run(
@@ -25,7 +25,7 @@ pub(super) async fn run(
     if !in_time && let (Some(supervisor), Some(revision)) = (supervisor, last_good) {
         match supervisor.start().await {
             Ok(true) => warn!(%revision, ?wait, "nothing new could be rendered in time; started superset from the last good revision"),
-            Ok(false) => {}
+            Ok(false) | Err(AskError::Stopping) => {}
             Err(error) => error!(%error, "failed to start superset from the last good revision"),
         }
     }

@@ -28,8 +28,8 @@ const THREADS: usize = 2;
 const SUPERVISED: &str = "--supervised";
 /// The variable that names Superset's config.
 const SUPERSET_CONFIG: &str = "SUPERSET_CONFIG_PATH";
-/// What the agent's own variables begin with.
-const OWN: &str = "SETKEEPER_";
+/// What the variables with the agent's own secrets begin with.
+const OWN: &str = "SETKEEPER_SECRET_";
 
 /// Runs the agent, or what supervises it and `command`.
 pub(super) fn run(shared: &Shared, is_supervised: bool, command: &[OsString]) -> anyhow::Result<ExitCode> {

@@ -86,8 +86,8 @@ async fn the_agents_own_variables_are_not_the_commands() {
     let config = agent.path("superset_config.py");
     assert!(environment.contains(&format!("SUPERSET_CONFIG_PATH={}\n", config.display())), "{environment}");
     assert!(environment.contains("SETKEEPER_SECRET_SHARED=shared") && !environment.contains("canary"));
-    agent.signal(Signal::INT);
-    assert_eq!(agent.ends().await.code(), Some(130));
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ends().await.code(), Some(143));
 }
 
 #[tokio::test]
@@ -95,6 +95,7 @@ async fn the_last_good_revision_is_started_from_when_nothing_can_be_rendered_in_
     let (mut agent, tree) = shell("boot", "echo ready >>$OUT; sleep 600");
     agent.start().await;
     agent.in_sync().await;
+    wrote(&agent, "ready").await;
     agent.rest().await;
     agent.signal(Signal::TERM);
     agent.ends().await;

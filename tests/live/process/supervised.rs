@@ -10,8 +10,9 @@ use crate::support::services::Superset;
 #[tokio::test]
 async fn superset_starts_once_its_config_is_there_and_term_ends_all() {
     let mut stand = Stand::new("first", Superset::place("", &[])).supervising();
+    stand.publish("[no mapping");
     stand.agent.start().await;
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    stand.agent.status_where("held", |status| status["instance"]["state"] == "held").await;
     assert!(gunicorns(stand.agent.pid().cast_signed()).is_empty(), "there is no revision yet");
     stand.publish("ROW_LIMIT: 1\n");
     stand.serves("ROW_LIMIT = 1").await;
