@@ -85,7 +85,7 @@ pub mod reconcile;
 pub mod render;
 pub mod secrets;
 pub mod settings;
-pub mod supervise;
 pub mod superset;
+pub mod supervise;
 pub mod world;
 pub mod zookeeper;

@@ -24,7 +24,9 @@ pub(super) async fn run(
     let last_good = memory.borrow().applied.version.revision.clone();
     if !in_time && let (Some(supervisor), Some(revision)) = (supervisor, last_good) {
         match supervisor.start().await {
-            Ok(true) => warn!(%revision, ?wait, "nothing new could be rendered in time; started superset from the last good revision"),
+            Ok(true) => {
+                warn!(%revision, ?wait, "nothing new could be rendered in time; started superset from the last good revision")
+            }
             Ok(false) | Err(AskError::Stopping) => {}
             Err(error) => error!(%error, "failed to start superset from the last good revision"),
         }

@@ -38,18 +38,18 @@ use crate::reconcile::wants::Wants;
 use crate::render::renderer::{Renderer, Target};
 use crate::secrets::{self, Secrets};
 use crate::settings::{self, Settings, Source};
-use crate::supervise::asking::Asking;
 use crate::superset::client::Client;
 use crate::superset::reload::{Place, Way};
 use crate::superset::verify::Verifier;
+use crate::supervise::asking::Asking;
 use crate::zookeeper::access::Access;
 use crate::zookeeper::link::Link;
 use crate::{directory, metrics, zookeeper};
 
 /// How often secret files are looked at although the kernel told nothing.
 const SECRETS_EVERY: Duration = Duration::from_secs(60);
-/// How old the config loop's last turn may be before the agent counts as stuck: a reload command may take two minutes.
-const HEARTBEAT_LIMIT: Duration = Duration::from_secs(180);
+/// How old the config loop's last turn may be before the agent counts as stuck: a handoff may take more than four minutes.
+const HEARTBEAT_LIMIT: Duration = Duration::from_secs(300);
 /// With a directory source an instance that pushes leads for as long as it runs.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 

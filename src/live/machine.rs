@@ -26,10 +26,10 @@ use crate::model::snapshot::Origin;
 use crate::plan::files::{FileSeen, FileStep, FileWanted};
 use crate::render::renderer::{Source, Sources, Target};
 use crate::settings::Render;
-use crate::supervise::asking::Asking;
 use crate::superset::handoff::Limits;
 use crate::superset::reload::{ReloadError, Way};
 use crate::superset::verify::Verifier;
+use crate::supervise::asking::Asking;
 use crate::world::{Fault, FaultKind, Host};
 
 /// How long a reload command may take.

@@ -170,7 +170,9 @@ mod tests {
         ] {
             assert!(is(&process(1, 0, line)), "{line}");
         }
-        for line in ["vi /etc/gunicorn.conf", "gunicorn: worker [app]", "bash", "", "tail -f -n 5 /x/gunicorn", "tini gunicorn app"] {
+        for line in
+            ["vi /etc/gunicorn.conf", "gunicorn: worker [app]", "bash", "", "tail -f -n 5 /x/gunicorn", "tini gunicorn app"]
+        {
             assert!(!is(&process(1, 0, line)), "{line}");
         }
     }
@@ -195,7 +197,9 @@ mod tests {
 
     #[test]
     fn threads_are_a_class_of_their_own() {
-        for line in ["gunicorn -k gthread a", "gunicorn --worker-class=gthread a", "gunicorn --threads 8 a", "gunicorn -kgthread a"] {
+        for line in
+            ["gunicorn -k gthread a", "gunicorn --worker-class=gthread a", "gunicorn --threads 8 a", "gunicorn -kgthread a"]
+        {
             assert!(options(line).is_threaded(), "{line}");
         }
         for line in ["gunicorn a", "gunicorn -k gevent --threads 8 a", "gunicorn --threads 1 a"] {

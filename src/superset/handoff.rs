@@ -156,12 +156,17 @@ pub fn refuse(master: &Process) -> Result<(), HandoffError> {
         return refused("it reuses its port, so a new master dies at once", "start it without `--reuse-port`");
     }
     if options.is_module() {
-        return refused("it runs as a module of Python, so a new master dies", "start it as `gunicorn`, not `python -m gunicorn`");
+        return refused(
+            "it runs as a module of Python, so a new master dies",
+            "start it as `gunicorn`, not `python -m gunicorn`",
+        );
     }
     match options.major_version() {
         _ if !options.is_threaded() => Ok(()),
         Some(SAFE_THREADS..) => Ok(()),
-        Some(_) => refused("its threads lose requests in a handoff", "install gunicorn 24 or later, or set reload.strategy to hup"),
+        Some(_) => {
+            refused("its threads lose requests in a handoff", "install gunicorn 24 or later, or set reload.strategy to hup")
+        }
         None => refused("its version is not known, and old ones lose requests", "set reload.strategy to hup"),
     }
 }

@@ -130,11 +130,9 @@ impl Way {
             (ReloadStrategy::Command, _) => by_command.ok_or_else(|| needs("command", "command")),
             (ReloadStrategy::Restart, _) => by_unit.or(again).ok_or_else(|| needs("restart", "unit")),
             (ReloadStrategy::Hup, "worker") => Ok(Self::Worker(target())),
-            (ReloadStrategy::Hup, "beat") => Err(ReloadError::Refused {
-                strategy: "hup",
-                why: "celery's beat ends on HUP",
-                hint: "take auto or restart",
-            }),
+            (ReloadStrategy::Hup, "beat") => {
+                Err(ReloadError::Refused { strategy: "hup", why: "celery's beat ends on HUP", hint: "take auto or restart" })
+            }
             (ReloadStrategy::Hup, _) => Ok(Self::Hup(target())),
             (ReloadStrategy::Handoff, "worker" | "beat") => Err(ReloadError::Refused {
                 strategy: "handoff",
@@ -174,7 +172,9 @@ impl Way {
             Self::Worker(target) => Ok(hup_worker(target).await.map(drop)?),
             Self::Best(target) => match hand_over(target, limits, answers).await {
                 Ok(_) => Ok(()),
-                Err(error @ (HandoffError::Refused { .. } | HandoffError::Gunicorn(_))) => second_best(target, &error, supervisor).await,
+                Err(error @ (HandoffError::Refused { .. } | HandoffError::Gunicorn(_))) => {
+                    second_best(target, &error, supervisor).await
+                }
                 Err(error) => Err(error.into()),
             },
             Self::Again => again(supervisor).await,

@@ -72,7 +72,8 @@ impl Family {
         let own = std::process::id().cast_signed();
         let ours = |pid: i32| table.descends(pid, own) && agent.is_none_or(|agent| !table.descends(pid, agent));
         let masters = gunicorn::masters(table).map(|master| master.pid).filter(|pid| ours(*pid));
-        let masters: BTreeSet<_> = masters.flat_map(|pid| [Some(pid), gunicorn::successor(table, pid).map(|one| one.pid)]).flatten().collect();
+        let masters: BTreeSet<_> =
+            masters.flat_map(|pid| [Some(pid), gunicorn::successor(table, pid).map(|one| one.pid)]).flatten().collect();
         if masters.is_empty() { self.known() } else { masters }
     }
 
@@ -84,7 +85,9 @@ impl Family {
 
 /// Every child that has ended, so that none stays a zombie.
 pub(super) fn reap() -> Vec<(i32, WaitStatus)> {
-    std::iter::from_fn(|| wait(WaitOptions::NOHANG).ok().flatten()).map(|(pid, status)| (pid.as_raw_nonzero().get(), status)).collect()
+    std::iter::from_fn(|| wait(WaitOptions::NOHANG).ok().flatten())
+        .map(|(pid, status)| (pid.as_raw_nonzero().get(), status))
+        .collect()
 }
 
 /// Signals a process. Our children cannot be somebody else before we have waited for them; a master below an entry script could

@@ -171,7 +171,8 @@ impl Supervisor {
 
     fn start(&mut self) -> Result<i32, SuperviseError> {
         let Supervised { command, variables, without, .. } = &self.supervised;
-        let (program, arguments) = command.split_first().map_or((OsString::new(), [].as_slice()), |(first, rest)| (first.clone(), rest));
+        let (program, arguments) =
+            command.split_first().map_or((OsString::new(), [].as_slice()), |(first, rest)| (first.clone(), rest));
         let mut command = Command::new(&program);
         for name in without {
             command.env_remove(name);

@@ -13,9 +13,9 @@ use setkeeper::superset::verify::{Verifier, VerifyError};
 use url::Url;
 
 use super::{Stand, only};
+use crate::superset::support::client_as;
 use crate::support::eventually;
 use crate::support::services::{Superset, redis};
-use crate::superset::support::client_as;
 
 fn verifier(url: &str, successes: u32, timeout: Duration) -> Verifier {
     Verifier::new(&Verify { url: None, successes, timeout }, &Url::parse(url).unwrap()).unwrap()
@@ -49,7 +49,7 @@ fn main_of(stand: &Stand, kind: Kind) -> Process {
 #[tokio::test]
 async fn a_worker_is_told_by_hup_keeps_its_pid_and_answers_its_ping() {
     let node = format!("celery-{}@localhost", std::process::id());
-    let mut stand = stand("worker", &["worker", "--pool=solo", "-n", &node]).await;
+    let mut stand = stand("worker", &["worker", "--pool=solo", "--loglevel=INFO", "-n", &node]).await;
     let verifier = verifier(&stand.superset.url, 1, Duration::from_secs(60));
     let below = Target::Below(stand.agent.pid().cast_signed());
     eventually("the worker is there", async || stand.agent.log().contains(&format!("{node} ready")).then_some(())).await;
@@ -72,7 +72,7 @@ async fn a_beat_is_restarted_by_the_supervisor() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| PathBuf::from(folder.path()).join(name).display().to_string();
     let (pid_file, schedule) = (format!("--pidfile={}", file("beat.pid")), format!("--schedule={}", file("schedule")));
-    let mut stand = stand("beat", &["beat", &pid_file, &schedule]).await;
+    let mut stand = stand("beat", &["beat", "--loglevel=INFO", &pid_file, &schedule]).await;
     let verifier = verifier(&stand.superset.url, 1, Duration::from_secs(30));
     eventually("beat is there", async || stand.agent.log().contains("beat: Starting").then_some(())).await;
     let (beat, below) = (main_of(&stand, Kind::Beat), Some(stand.agent.pid().cast_signed()));

@@ -20,7 +20,7 @@ async fn a_gunicorn_that_loads_our_file_is_found_without_a_pid_file() {
         stand.publish("ROW_LIMIT: 2\n");
         stand.serves("ROW_LIMIT = 2").await;
         assert_eq!(own_pid_file(&stand.superset.pid_file), master);
-        assert!(stand.superset.log().contains("Handling signal: hup"), "{strategy}");
+        assert!(stand.superset.log().contains("Handling signal: hup"), "{strategy}\n{}", stand.superset.log());
         stand.agent.stop().await;
     }
 }

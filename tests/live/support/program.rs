@@ -61,7 +61,16 @@ impl Agent {
             "superset": {"url": url, "password": "admin", "timeout": "15s"},
             "http": {"listen": format!("127.0.0.1:{port}")},
         });
-        Self { id: id.to_owned(), folder, settings, port, wrapper: Vec::new(), command: Vec::new(), environment: Vec::new(), child: None }
+        Self {
+            id: id.to_owned(),
+            folder,
+            settings,
+            port,
+            wrapper: Vec::new(),
+            command: Vec::new(),
+            environment: Vec::new(),
+            child: None,
+        }
     }
 
     /// With this setting, by its dotted key.

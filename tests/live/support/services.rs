@@ -108,7 +108,8 @@ impl Superset {
     pub fn words(&self, config: &Path) -> Vec<String> {
         let mut words = vec![service("superset").display().to_string()];
         words.extend(self.arguments("run"));
-        words.extend(["--config", config.to_str().unwrap(), "--pid-file", self.pid_file.to_str().unwrap()].map(ToOwned::to_owned));
+        words
+            .extend(["--config", config.to_str().unwrap(), "--pid-file", self.pid_file.to_str().unwrap()].map(ToOwned::to_owned));
         words
     }
 
