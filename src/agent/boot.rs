@@ -25,7 +25,7 @@ pub(super) async fn run(
     if !in_time && let (Some(supervisor), Some(revision)) = (supervisor, last_good) {
         match supervisor.start().await {
             Ok(true) => {
-                warn!(%revision, ?wait, "nothing new could be rendered in time; started superset from the last good revision")
+                warn!(%revision, ?wait, "nothing new could be rendered in time; started superset from the last good revision");
             }
             Ok(false) | Err(AskError::Stopping) => {}
             Err(error) => error!(%error, "failed to start superset from the last good revision"),

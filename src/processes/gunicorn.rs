@@ -73,9 +73,10 @@ impl Options {
                 return words.next();
             }
             let joined = |name: &str| word.strip_prefix(name).map(|rest| rest.trim_start_matches('='));
-            let value = match word.starts_with("--") {
-                true => joined(&format!("{long}=")),
-                false => (!short.is_empty()).then(|| joined(short)).flatten(),
+            let value = if word.starts_with("--") {
+                joined(&format!("{long}="))
+            } else {
+                Some(short).filter(|short| !short.is_empty()).and_then(joined)
             };
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 return Some(value);

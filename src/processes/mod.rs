@@ -70,6 +70,17 @@ impl Process {
         entries.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=')).map(ToOwned::to_owned)
     }
 
+    /// The whole environment that it was started with, where we may read that.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let entries = words(&fs::read(folder(self.pid).join("environ")).unwrap_or_default());
+        entries
+            .iter()
+            .filter_map(|entry| entry.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
     /// Whether it has made arrangements for this signal; one that has just been started would be ended by it.
     #[must_use]
     pub fn catches(&self, signal: Signal) -> bool {

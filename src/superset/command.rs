@@ -69,10 +69,22 @@ impl CommandError {
 
 /// Runs a program with its arguments, and ends it at the limit or when the caller gives up.
 pub(super) async fn run(words: &[String], limit: Duration) -> Result<(), CommandError> {
+    run_in(words, None, limit).await
+}
+
+/// The same in another environment than ours.
+pub(super) async fn run_in(
+    words: &[String],
+    environment: Option<&[(String, String)]>,
+    limit: Duration,
+) -> Result<(), CommandError> {
     let Some((program, arguments)) = words.split_first() else { return Ok(()) };
     let program = program.clone();
     let mut command = Command::new(&program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    if let Some(environment) = environment {
+        command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
+    }
     let child = command.spawn().map_err(|source| CommandError::Spawn { program: program.clone(), source })?;
     let mut group = Group(child);
     let enough = CancellationToken::new();

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use super::client::Client;
-use super::command::{CommandError, run};
+use super::command::{CommandError, run_in};
 use super::error::CallError;
 use super::gunicorn::{GunicornError, Target, worker};
 use crate::model::digest::Revision;
@@ -59,6 +59,9 @@ pub enum VerifyError {
     /// How the worker was started does not tell how to ask it.
     #[error("failed to learn from its arguments how to ask celery worker {0}")]
     Unknown(i32),
+    /// The worker is another user's, whose programs we do not run.
+    #[error("celery worker {0} is another user's, and is not asked by its own program")]
+    Stranger(i32),
     /// The worker did not answer.
     #[error("celery's worker does not answer")]
     Ping(#[source] CommandError),
@@ -178,7 +181,10 @@ impl Verifier {
         let worker = worker(target)?;
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let question = ping(worker.process(), &host).ok_or(VerifyError::Unknown(worker.process().pid))?;
-        worker_answers(&question, self.limit).await
+        if !worker.process().is_ours() {
+            return Err(VerifyError::Stranger(worker.process().pid));
+        }
+        ask_worker(&question, Some(&worker.process().environment()), self.limit).await
     }
 
     /// Proves that a beat lives that is not this one.
@@ -200,10 +206,14 @@ impl Verifier {
 /// Asks a worker by this command, such as `celery --app=… inspect ping -d celery@host`, until it answers or the limit is reached: one that has
 /// just been told to start anew answers after some seconds.
 pub async fn worker_answers(question: &[String], limit: Duration) -> Result<(), VerifyError> {
+    ask_worker(question, None, limit).await
+}
+
+async fn ask_worker(question: &[String], environment: Option<&[(String, String)]>, limit: Duration) -> Result<(), VerifyError> {
     let began = Instant::now();
     loop {
         let left = limit.saturating_sub(began.elapsed());
-        match run(question, left).await {
+        match run_in(question, environment, left).await {
             Ok(()) => return Ok(()),
             Err(CommandError::Failed { .. }) if began.elapsed() + ASK_EVERY < limit => sleep(ASK_EVERY).await,
             Err(error) => return Err(VerifyError::Ping(error)),

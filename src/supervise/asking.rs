@@ -138,3 +138,51 @@ async fn converse(socket: UnixStream, mut questions: mpsc::Receiver<Question>) -
         let _ = answer.send(serde_json::from_str(&reply)?);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+
+    use super::*;
+
+    /// A supervisor that answers with these lines, one after another, and then goes.
+    fn supervisor(answers: &'static [&'static str]) -> Inherited {
+        let (ours, theirs) = Inherited::pair().unwrap();
+        std::thread::spawn(move || {
+            let mut lines = BufReader::new(theirs.try_clone().unwrap()).lines();
+            for answer in answers {
+                lines.next().unwrap().unwrap();
+                writeln!(&theirs, "{answer}").unwrap();
+            }
+        });
+        ours
+    }
+
+    #[tokio::test]
+    async fn a_start_says_whether_it_was_one() {
+        let answers = &[r#"{"started":{"pid":7}}"#, r#"{"runs":{"pids":[7]}}"#, r#""stopping""#];
+        let asking = Asking::at(supervisor(answers), CancellationToken::new()).unwrap();
+        assert!(asking.start().await.unwrap());
+        assert!(!asking.start().await.unwrap());
+        assert!(matches!(asking.start().await, Err(AskError::Stopping)));
+    }
+
+    #[tokio::test]
+    async fn a_restart_is_done_when_other_processes_run() {
+        let answers = &[
+            r#"{"runs":{"pids":[7]}}"#,
+            r#"{"runs":{"pids":[7]}}"#,
+            r#"{"runs":{"pids":[]}}"#,
+            r#"{"runs":{"pids":[9]}}"#,
+        ];
+        Asking::at(supervisor(answers), CancellationToken::new()).unwrap().restart().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_supervisor_that_has_gone_is_noticed() {
+        let gone = CancellationToken::new();
+        let asking = Asking::at(supervisor(&[]), gone.clone()).unwrap();
+        tokio::time::timeout(LIMIT, gone.cancelled()).await.unwrap();
+        assert!(matches!(asking.start().await, Err(AskError::Silent)));
+    }
+}

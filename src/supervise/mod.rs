@@ -202,18 +202,16 @@ impl Supervisor {
         }
         let is_on = !matches!(self.phase, Phase::Waiting | Phase::Ending(_));
         if is_on && (self.phase == Phase::Running || self.family.is_over()) {
-            self.family.adopt(&self.table());
+            self.family.adopt(&table());
         }
         match self.phase {
-            Phase::Waiting => {}
             Phase::Restarting(_) if self.family.is_over() => drop(self.start()?),
             Phase::Restarting(by) if by < Instant::now() => self.tell_all(Signal::KILL),
             Phase::Restarting(_) => self.tell_new(Signal::TERM),
             Phase::Running | Phase::Stopping(_) if self.family.is_over() => self.end(),
-            Phase::Running => {}
             Phase::Stopping(by) => self.tell_new(by),
             Phase::Ending(by) if by < Instant::now() => self.agent.end(Signal::KILL),
-            Phase::Ending(_) => {}
+            Phase::Waiting | Phase::Running | Phase::Ending(_) => {}
         }
         Ok(())
     }
@@ -227,7 +225,7 @@ impl Supervisor {
 
     /// Signals everybody below us but the agent and what it started.
     fn tell_all(&self, by: Signal) {
-        let (table, own) = (self.table(), std::process::id().cast_signed());
+        let (table, own) = (table(), std::process::id().cast_signed());
         let ours = |pid: i32| pid != own && table.descends(pid, own);
         let others = |pid: i32| self.agent.pid().is_none_or(|agent| !table.descends(pid, agent));
         table.iter().map(|process| process.pid).filter(|pid| ours(*pid) && others(*pid)).for_each(|pid| signal(pid, by));
@@ -243,14 +241,14 @@ impl Supervisor {
     }
 
     fn heads(&self) -> BTreeSet<i32> {
-        self.family.heads(&self.table(), self.agent.pid())
+        self.family.heads(&table(), self.agent.pid())
     }
+}
 
-    /// Without a `/proc` that is ours, only the command itself is known.
-    fn table(&self) -> Table {
-        Table::read().unwrap_or_else(|error| {
-            warn!(%error, "failed to look at the processes");
-            Table::default()
-        })
-    }
+/// Without a `/proc` that is ours, only the command itself is known.
+fn table() -> Table {
+    Table::read().unwrap_or_else(|error| {
+        warn!(%error, "failed to look at the processes");
+        Table::default()
+    })
 }

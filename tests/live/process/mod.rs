@@ -63,8 +63,13 @@ impl Stand {
     /// Waits until every answer bears the revision that the agent says is applied, and says which.
     async fn serves(&self, line: &str) -> String {
         self.agent.has_line(line).await;
-        let status = self.agent.in_sync().await;
-        let revision = status["instance"]["applied"]["revision"].as_str().unwrap().to_owned();
+        let revision = eventually("the agent says that it is applied", async || {
+            let status = self.agent.in_sync().await;
+            let revision = status["instance"]["applied"]["revision"].as_str().unwrap().to_owned();
+            // What is in sync a moment after a change may still be the revision before it.
+            self.agent.rendered().filter(|text| text.contains(&revision)).map(|_| revision)
+        })
+        .await;
         eventually("superset runs the revision", async || {
             (self.superset.revision().await.as_deref() == Some(&*revision)).then_some(())
         })
