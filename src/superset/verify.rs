@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use reqwest::redirect;
+use rustix::process::Signal;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
@@ -193,7 +194,9 @@ impl Verifier {
         while began.elapsed() < self.limit {
             let table = Table::read().map_err(|source| GunicornError::Look("celery beat", source))?;
             let is_ours = |process: &&Process| below.is_none_or(|ancestor| table.descends(process.pid, ancestor));
-            let new = mains(&table, Kind::Beat).filter(is_ours).find(|process| Some(process.pid) != before).cloned();
+            // It arranges for its own end only once its config is loaded.
+            let is_new = |process: &&Process| Some(process.pid) != before && process.catches(Signal::TERM);
+            let new = mains(&table, Kind::Beat).filter(is_ours).find(is_new).cloned();
             sleep(LIVES_FOR).await;
             if new.is_some_and(|new| new.is_alive()) {
                 return Ok(());

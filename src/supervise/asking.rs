@@ -169,12 +169,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_restart_is_done_when_other_processes_run() {
-        let answers = &[
-            r#"{"runs":{"pids":[7]}}"#,
-            r#"{"runs":{"pids":[7]}}"#,
-            r#"{"runs":{"pids":[]}}"#,
-            r#"{"runs":{"pids":[9]}}"#,
-        ];
+        let answers =
+            &[r#"{"runs":{"pids":[7]}}"#, r#"{"runs":{"pids":[7]}}"#, r#"{"runs":{"pids":[]}}"#, r#"{"runs":{"pids":[9]}}"#];
         Asking::at(supervisor(answers), CancellationToken::new()).unwrap().restart().await.unwrap();
     }
 
