@@ -19,6 +19,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_setkeeper");
 /// Short enough to wait for its end, long enough for a busy machine.
 pub const SESSION: Duration = Duration::from_secs(4);
 const LOG_SHOWN: usize = 60;
+/// How long what is supervised may take to end with its test.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
 const REST: Duration = Duration::from_millis(500);
 
 /// An agent and the folder it lives in.
@@ -189,6 +191,16 @@ impl Agent {
         }
     }
 
+    /// TERM, which ends what is supervised, too: `kill -9` would leave it behind.
+    fn end_all(&mut self) {
+        let Some(child) = &mut self.child else { return };
+        let _ = kill_process(Pid::from_child(child), Signal::TERM);
+        let began = Instant::now();
+        while matches!(child.try_wait(), Ok(None)) && began.elapsed() < ENDS_WITHIN {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// `SIGSTOP`.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
@@ -349,6 +361,9 @@ fn trace(folder: &Path, found: &mut Traces) {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        if !self.command.is_empty() {
+            self.end_all();
+        }
         self.kill();
         if std::thread::panicking() {
             let log = self.log();
