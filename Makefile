@@ -26,7 +26,7 @@ hermetic: ## the tests that need nothing but Rust and python3
 	$(CARGO) test --locked --lib --bins --test it --test it_files --test layers
 
 live: ## the tests on a real ZooKeeper and a real Superset
-	tests/services/setup zookeeper superset mariadb postgres
+	tests/services/setup zookeeper superset mariadb postgres redis
 	$(CARGO) build --locked
 	$(CARGO) test --locked --test live -- --test-threads=2
 

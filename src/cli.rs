@@ -140,9 +140,19 @@ pub struct Apply {
 /// One command.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Keep this Superset in line until told to stop
-    #[command(after_help = "Example:\n  setkeeper run --config /etc/setkeeper/config.yaml")]
-    Run,
+    /// Keep this Superset in line until told to stop; with a command, start it too, once its config is there
+    #[command(after_help = "\
+Example:
+  setkeeper run --config /etc/setkeeper/config.yaml
+  setkeeper run -- gunicorn --bind 0.0.0.0:8088 --workers 4 'superset.app:create_app()'")]
+    Run {
+        /// Stand beside the supervisor that started this
+        #[arg(long, hide = true, conflicts_with = "program")]
+        supervised: bool,
+        /// Superset's command: supervised, with its exit code as ours
+        #[arg(last = true, value_name = "COMMAND")]
+        program: Vec<OsString>,
+    },
     /// Find everything that is wrong with the settings and the tree
     #[command(after_help = "Example:\n  setkeeper check -o json")]
     Check,

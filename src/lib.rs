@@ -27,6 +27,8 @@
 //! - [`plan`]: the difference between what is wanted and what is observed; pure
 //! - [`files`]: files replaced atomically, and what the agent remembers
 //! - [`secrets`]: variables and files that hold secrets, within the allow-lists
+//! - [`processes`]: what runs on this machine, and how to signal it
+//! - [`supervise`]: the small process that starts Superset and the agent
 //! - [`zookeeper`]: all that knows ZooKeeper
 //! - [`directory`]: the same tree from a folder
 //! - [`superset`]: all that knows Superset
@@ -80,11 +82,13 @@ pub mod metrics;
 pub mod model;
 pub mod output;
 pub mod plan;
+pub mod processes;
 pub mod reconcile;
 pub mod render;
 pub mod rollout;
 pub mod secrets;
 pub mod settings;
 pub mod superset;
+pub mod supervise;
 pub mod world;
 pub mod zookeeper;

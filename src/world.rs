@@ -90,6 +90,9 @@ pub trait Host: Send + 'static {
     /// Applies one step.
     fn apply(&mut self, step: &FileStep) -> impl Future<Output = Result<(), Fault>> + Send;
 
+    /// Lets Superset be started, where that is ours to do: its files are there.
+    fn serve(&mut self) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// Remembers what was applied, soon and durably.
     fn remember(&mut self, version: &Version, files: &[FileWanted]);
 }

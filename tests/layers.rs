@@ -20,6 +20,8 @@ const ORDER: &[&str] = &[
     "rollout",
     "files",
     "secrets",
+    "processes",
+    "supervise",
     "zookeeper",
     "directory",
     "superset",

@@ -12,6 +12,7 @@
 //! supervisor's restart is better than an agent of which one part is dead.
 
 mod archivist;
+mod boot;
 mod credentials;
 mod report;
 mod stages;
@@ -31,9 +32,16 @@ use crate::files::state::{LastGood, StateDir};
 use crate::http;
 use crate::live::machine::{restore_missing, sweep};
 use crate::settings::Settings;
+use crate::supervise::asking::Asking;
 
-/// Runs the agent until `stop` is cancelled, or until one of its parts ends.
-pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<()> {
+/// Whether the agent could tell Superset to reload, under the supervisor of this number.
+pub fn can_reload(settings: &Settings, supervisor: i32) -> anyhow::Result<()> {
+    wiring::way(settings, Some(supervisor)).map(drop)
+}
+
+/// Runs the agent until `stop` is cancelled, or until one of its parts ends; beside a supervisor it also says when Superset may be
+/// started.
+pub async fn run(settings: Settings, supervisor: Option<Asking>, stop: CancellationToken) -> anyhow::Result<()> {
     let state = Arc::new(StateDir::open(&settings.state_dir).context("failed to open state_dir")?);
     let last_good = remembered(&state)?;
     let listener = http::bind(settings.http).await?;
@@ -44,7 +52,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
     let stages = Stages::default();
     let mut parts = Parts::new();
     let passwords = Passwords::first(&settings).await?;
-    Wiring::new(&settings, state, passwords, last_good).start(&mut parts, &stages, listener)?;
+    Wiring::new(&settings, supervisor, state, passwords, last_good).start(&mut parts, &stages, listener)?;
     info!(instance = %settings.instance.id, "started");
     let early = tokio::select! {
         () = stop.cancelled() => None,

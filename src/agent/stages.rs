@@ -23,7 +23,8 @@ pub(super) struct Stages {
     pub http: CancellationToken,
 }
 
-const LOOPS: &[&str] = &["resolve loop", "config loop", "connections loop", "health loop", "secrets watch", "archivist"];
+const LOOPS: &[&str] =
+    &["resolve loop", "config loop", "connections loop", "health loop", "secrets watch", "archivist", "boot rule"];
 const SOURCE: &[&str] = &["source", "reporter", "keeper", "credentials"];
 
 impl Stages {

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::archivist::Archivist;
+use super::boot;
 use super::credentials::{Credentials, Passwords};
 use super::report::{Reporter, SourceSeen};
 use super::stages::{Parts, Stages, part};
@@ -39,7 +40,9 @@ use crate::render::renderer::{Renderer, Target};
 use crate::secrets::{self, Secrets};
 use crate::settings::{self, Settings, Source};
 use crate::superset::client::Client;
-use crate::superset::reload::Way;
+use crate::superset::reload::{Place, Way};
+use crate::superset::verify::Verifier;
+use crate::supervise::asking::Asking;
 use crate::zookeeper::access::Access;
 use crate::zookeeper::link::Link;
 use crate::zookeeper::releases::trim::Bounds;
@@ -47,14 +50,25 @@ use crate::{directory, metrics, zookeeper};
 
 /// How often secret files are looked at although the kernel told nothing.
 const SECRETS_EVERY: Duration = Duration::from_secs(60);
-/// How old the config loop's last turn may be before the agent counts as stuck: a reload command may take two minutes.
-const HEARTBEAT_LIMIT: Duration = Duration::from_secs(180);
+/// How old the config loop's last turn may be before the agent counts as stuck: a handoff may take more than four minutes.
+const HEARTBEAT_LIMIT: Duration = Duration::from_secs(300);
 /// With a directory source an instance that pushes leads for as long as it runs.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// How Superset is told to reload, by these settings, in this place.
+pub(super) fn way(settings: &Settings, supervisor: Option<i32>) -> anyhow::Result<Way> {
+    let role = settings.instance.labels.get("role").map_or("", String::as_str);
+    let place = Place { role, config: &settings.render.superset_config.path, supervisor };
+    Way::from_settings(&settings.reload, &place).map_err(|error| match error.hint() {
+        Some(hint) => anyhow::anyhow!("{error} ({hint})"),
+        None => error.into(),
+    })
+}
 
 /// Every channel between the parts, and what they are built from.
 pub(super) struct Wiring<'a> {
     settings: &'a Settings,
+    supervisor: Option<Asking>,
     state: Arc<StateDir>,
     passwords: Passwords,
     tree: watch::Sender<Option<Tree>>,
@@ -74,12 +88,19 @@ pub(super) struct Wiring<'a> {
 }
 
 impl<'a> Wiring<'a> {
-    pub(super) fn new(settings: &'a Settings, state: Arc<StateDir>, passwords: Passwords, last_good: LastGood) -> Self {
+    pub(super) fn new(
+        settings: &'a Settings,
+        supervisor: Option<Asking>,
+        state: Arc<StateDir>,
+        passwords: Passwords,
+        last_good: LastGood,
+    ) -> Self {
         let outcome = Outcome { applied: last_good.applied.version.clone(), ..Outcome::default() };
         let superset =
             SupersetSeen { url: settings.superset.url.to_string(), healthy: false, version: settings.superset.version.clone() };
         Self {
             settings,
+            supervisor,
             state,
             passwords,
             tree: watch::Sender::default(),
@@ -105,6 +126,8 @@ impl<'a> Wiring<'a> {
         let keeper =
             Keeper { state: Arc::clone(&self.state), memory: self.memory.subscribe(), accepted: self.accepted.subscribe() };
         parts.spawn(part("keeper", keeper.run(stages.source.clone())));
+        let (supervisor, memory) = (self.supervisor.clone(), self.memory.subscribe());
+        parts.spawn(part("boot rule", boot::run(supervisor, self.settings.boot.wait, memory, stages.loops.clone())));
         self.start_source(parts, stages, listener)
     }
 
@@ -146,7 +169,9 @@ impl<'a> Wiring<'a> {
         let file = &render.superset_config;
         let machine = Machine {
             render: render.clone(),
-            way: Way::from_settings(&self.settings.reload)?,
+            way: way(self.settings, self.supervisor.as_ref().map(|supervisor| supervisor.pid))?,
+            supervisor: self.supervisor.clone(),
+            verifier: Verifier::new(&self.settings.verify, &self.settings.superset.url)?,
             superset,
             state: Arc::clone(&self.state),
             memory: self.memory.clone(),

@@ -32,7 +32,7 @@ use crate::cli::{Cli, Command};
 /// Runs the command that was given.
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
-        Command::Run => run::run(&cli.shared),
+        Command::Run { supervised, program } => run::run(&cli.shared, *supervised, program),
         Command::Check => check::run(&cli.shared),
         Command::Plan { exit_code, reveal } => plan::run(&cli.shared, *exit_code, *reveal),
         Command::Render { reveal } => render::run(&cli.shared, *reveal),

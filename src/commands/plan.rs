@@ -21,7 +21,7 @@ use crate::model::problem::Problem;
 use crate::output::{self, Advice, advised};
 use crate::plan::files::{FileSeen, FileStep, FileWanted, Loaded, plan};
 use crate::settings::Settings;
-use crate::superset::reload::Way;
+use crate::superset::reload::{Place, Way};
 
 /// One step as it is shown.
 #[derive(Serialize)]
@@ -129,9 +129,13 @@ fn of_files(
         Some(revision) => Loaded::Revision(revision),
         None => Loaded::Nothing,
     };
-    let way = Way::from_settings(&settings.reload)?;
+    let labels = &settings.instance.labels;
+    let role = labels.get("role").map_or("", String::as_str);
+    // Whether the agent is supervised is not seen from here: what is refused without that counts as a reload.
+    let place = Place { role, config: &settings.render.superset_config.path, supervisor: None };
+    let tells = Way::from_settings(&settings.reload, &place).map_or(true, |way| way.tells());
     let mut shown = Vec::new();
-    for step in plan(&wanted, &seen, &rendering.whole.revision, loaded, way != Way::None) {
+    for step in plan(&wanted, &seen, &rendering.whole.revision, loaded, tells) {
         match step {
             FileStep::Install(files) => {
                 let places = files.iter().filter_map(|file| wanted.iter().position(|wanted| wanted.path == file.path));
@@ -141,7 +145,7 @@ fn of_files(
                     diff: diff(&rendering, at, &wanted[at], seen[at].as_ref(), reveal),
                 }));
             }
-            FileStep::Reload => shown.push(Shown { step: "reload", target: "superset".to_owned(), diff: String::new() }),
+            FileStep::Reload(_) => shown.push(Shown { step: "reload", target: "superset".to_owned(), diff: String::new() }),
         }
     }
     Ok(shown)

@@ -1,10 +1,14 @@
-//! `run`: the agent, until TERM or INT.
+//! `run`: the agent, until TERM or INT; with a command, the supervisor of both.
 //!
-//! Sets the log up first, so that everything after it is heard; a second signal while it stops ends it at once.
+//! The supervisor is this program once more without its agent: it starts itself again as the agent, with the same words, and the
+//! command as Superset. Sets the log up first, so that everything after it is heard; a second signal while the agent
+//! stops ends it at once.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -13,24 +17,70 @@ use tracing_subscriber::EnvFilter;
 use super::given;
 use crate::agent;
 use crate::cli::Shared;
-use crate::settings::{Log, LogFormat};
+use crate::output;
+use crate::settings::{Log, LogFormat, Settings};
+use crate::supervise::asking::Asking;
+use crate::supervise::{self, Supervised};
 
 /// How many threads run the loops: they wait far more than they compute.
 const THREADS: usize = 2;
+/// The flag by which the supervisor starts the agent.
+const SUPERVISED: &str = "--supervised";
+/// The variable that names Superset's config.
+const SUPERSET_CONFIG: &str = "SUPERSET_CONFIG_PATH";
+/// What the variables with the agent's own secrets begin with.
+const OWN: &str = "SETKEEPER_SECRET_";
 
-/// Runs the agent.
-pub(super) fn run(shared: &Shared) -> anyhow::Result<ExitCode> {
+/// Runs the agent, or what supervises it and `command`.
+pub(super) fn run(shared: &Shared, is_supervised: bool, command: &[OsString]) -> anyhow::Result<ExitCode> {
     let settings = given::settings(shared)?;
     start_log(&settings.log)?;
+    if !command.is_empty() {
+        return supervise(&settings, command);
+    }
     for problem in settings.warnings() {
         warn!(field = problem.field, hint = problem.hint, "{}", problem.message);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
-    runtime.context("failed to start the runtime")?.block_on(async {
+    started(Builder::new_multi_thread().worker_threads(THREADS))?.block_on(async {
         let stop = stop_on_signals()?;
-        agent::run(settings, stop).await
+        let supervisor = is_supervised.then(|| Asking::at_stdin(stop.clone())).transpose()?;
+        agent::run(settings, supervisor, stop).await
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn supervise(settings: &Settings, command: &[OsString]) -> anyhow::Result<ExitCode> {
+    agent::can_reload(settings, std::process::id().cast_signed())?;
+    let supervised = supervised(settings, command)?;
+    let ended = started(&mut Builder::new_current_thread())?.block_on(supervise::run(supervised));
+    ended.or_else(|error| {
+        let code = error.code();
+        output::say(&output::failure(&error.into()));
+        Ok(code)
+    })
+}
+
+fn supervised(settings: &Settings, command: &[OsString]) -> anyhow::Result<Supervised> {
+    let program = std::env::current_exe().context("failed to find the agent's own program")?;
+    let own = std::env::args_os().skip(1).take_while(|word| word != "--").chain([SUPERVISED.into()]);
+    let config = settings.render.superset_config.path.clone().into_os_string();
+    let needs_config = std::env::var_os(SUPERSET_CONFIG).is_none();
+    let variables = needs_config.then(|| (SUPERSET_CONFIG.into(), config));
+    // What the config may read stays; nothing else of ours is Superset's to know.
+    let is_ours = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name.starts_with(OWN) && !settings.render.allow_env.iter().any(|allowed| *allowed == name)
+    };
+    Ok(Supervised {
+        command: command.to_vec(),
+        variables: variables.into_iter().collect(),
+        without: std::env::vars_os().map(|(name, _)| name).filter(is_ours).collect(),
+        agent: (program, own.collect()),
+    })
+}
+
+fn started(builder: &mut Builder) -> anyhow::Result<Runtime> {
+    builder.enable_all().build().context("failed to start the runtime")
 }
 
 fn start_log(log: &Log) -> anyhow::Result<()> {

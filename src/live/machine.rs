@@ -19,13 +19,17 @@ use crate::desired::guard::Inventory;
 use crate::files::stage::{self, Installed, Wanted};
 use crate::files::state::{Applied, FileCopy, LastGood, StateDir};
 use crate::files::{self, off_thread};
+use crate::model::digest::Revision;
 use crate::model::instance::Version;
 use crate::model::problem::Problem;
 use crate::model::snapshot::Origin;
 use crate::plan::files::{FileSeen, FileStep, FileWanted};
 use crate::render::renderer::{Source, Sources, Target};
 use crate::settings::Render;
+use crate::superset::handoff::Limits;
 use crate::superset::reload::{ReloadError, Way};
+use crate::superset::verify::Verifier;
+use crate::supervise::asking::Asking;
 use crate::world::{Fault, FaultKind, Host};
 
 /// How long a reload command may take.
@@ -43,6 +47,10 @@ pub struct Machine {
     pub render: Render,
     /// How Superset is told.
     pub way: Way,
+    /// Who starts Superset, where that is ours.
+    pub supervisor: Option<Asking>,
+    /// Asks Superset which revision it runs.
+    pub verifier: Verifier,
     /// Asked whether it runs, where nobody can be told.
     pub superset: Arc<Superset>,
     /// Where things are remembered.
@@ -65,7 +73,7 @@ impl Host for Machine {
     }
 
     fn reloads(&self) -> bool {
-        self.way != Way::None
+        self.way.tells()
     }
 
     async fn intend(&mut self) -> Result<(), Fault> {
@@ -83,20 +91,19 @@ impl Host for Machine {
                 self.keep_what_was_there(&installed);
                 Ok(())
             }
-            FileStep::Reload => match self.way.reload(RELOAD_LIMIT).await {
+            FileStep::Reload(revision) => match self.reload(revision).await {
                 Ok(()) => Ok(()),
-                // A process that is not there yet loads what is installed when it starts; one that answers and cannot be found
-                // is a mistake in the settings.
-                Err(error) if error.finds_nobody() && self.superset.client.health().await.is_err() => {
-                    info!("superset does not run; it loads the new files when it starts");
-                    Ok(())
-                }
                 Err(error) => {
                     let place = self.keep_last_words(&error).await;
-                    Err(fault(&error, place))
+                    Err(fault(&error, place.or_else(|| error.hint().map(ToOwned::to_owned))))
                 }
             },
         }
+    }
+
+    async fn serve(&mut self) -> Result<(), Fault> {
+        let Some(supervisor) = &self.supervisor else { return Ok(()) };
+        supervisor.start().await.map(drop).map_err(|error| fault(&error, None))
     }
 
     fn remember(&mut self, version: &Version, files: &[FileWanted]) {
@@ -109,6 +116,31 @@ impl Host for Machine {
 }
 
 impl Machine {
+    async fn reload(&self, revision: &Revision) -> Result<(), ReloadError> {
+        if let Some(supervisor) = &self.supervisor
+            && supervisor.start().await?
+        {
+            return Ok(());
+        }
+        let limits = Limits { answers: self.verifier.limit(), ends: RELOAD_LIMIT };
+        let supervisor = self.supervisor.as_ref();
+        let reloaded = self.way.reload(limits, supervisor, || self.verifier.answers(revision)).await;
+        match reloaded {
+            Err(error) if error.finds_nobody() => match (self.superset.client.health().await, &self.way, supervisor) {
+                // A process that is not there yet loads what is installed when it starts.
+                (Err(_), ..) => {
+                    info!("superset does not run; it loads the new files when it starts");
+                    Ok(())
+                }
+                // What we have started ourselves need not be a gunicorn; otherwise one that answers and cannot be found is a
+                // mistake in the settings.
+                (Ok(()), Way::Best(_), Some(supervisor)) => Ok(supervisor.restart().await?),
+                (Ok(()), ..) => Err(error),
+            },
+            reloaded => reloaded,
+        }
+    }
+
     /// What lay there before the first install was nobody's but its owner's: it is kept as the previous revision.
     fn keep_what_was_there(&self, installed: &Installed) {
         self.memory.send_if_modified(|memory| {

@@ -34,8 +34,8 @@ pub struct FileSeen {
 pub enum FileStep {
     /// Make these files as they should be, all staged before the first is replaced.
     Install(Vec<FileWanted>),
-    /// Make Superset load them.
-    Reload,
+    /// Make Superset load them, which makes it run this revision.
+    Reload(Revision),
 }
 
 /// What is known of the last reload.
@@ -74,7 +74,7 @@ pub fn plan(
         steps.push(FileStep::Install(install));
     }
     if reload {
-        steps.push(FileStep::Reload);
+        steps.push(FileStep::Reload(revision.clone()));
     }
     steps
 }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     fn names(steps: &[FileStep]) -> Vec<&'static str> {
-        steps.iter().map(|step| if *step == FileStep::Reload { "reload" } else { "install" }).collect()
+        steps.iter().map(|step| if matches!(step, FileStep::Reload(_)) { "reload" } else { "install" }).collect()
     }
 
     #[test]

@@ -160,6 +160,9 @@ impl<H: Host> ConfigLoop<H> {
         if let Err(fault) = self.apply(&steps).await {
             return Pass::Failed(fault);
         }
+        if let Err(fault) = self.host.serve().await {
+            return Pass::Failed(fault);
+        }
         if changes || self.memory != Memory::Revision(revision.clone()) {
             self.memory = Memory::Revision(revision.clone());
             self.host.remember(desired, wanted);
@@ -173,16 +176,16 @@ impl<H: Host> ConfigLoop<H> {
     }
 
     async fn apply(&mut self, steps: &[FileStep]) -> Result<(), Fault> {
-        if steps.contains(&FileStep::Reload) && self.memory != Memory::Unknown {
+        if steps.iter().any(is_reload) && self.memory != Memory::Unknown {
             self.host.intend().await?;
             self.memory = Memory::Unknown;
         }
         for step in steps {
-            if *step == FileStep::Reload {
+            if is_reload(step) {
                 self.outcome.send_modify(|outcome| outcome.state = State::Reloading);
             }
             let applied = self.host.apply(step).await;
-            if *step == FileStep::Reload {
+            if is_reload(step) {
                 metrics::reload(if applied.is_ok() { ReloadOutcome::Succeeded } else { ReloadOutcome::Failed });
             }
             applied?;
@@ -221,10 +224,14 @@ impl<H: Host> ConfigLoop<H> {
     }
 }
 
+fn is_reload(step: &FileStep) -> bool {
+    matches!(step, FileStep::Reload(_))
+}
+
 fn verb(step: &FileStep) -> &'static str {
     match step {
         FileStep::Install(_) => "install",
-        FileStep::Reload => "reload",
+        FileStep::Reload(_) => "reload",
     }
 }
 

@@ -77,9 +77,7 @@ pub(super) fn reload(reload: &Reload) -> Broken {
     let named = [reload.pid_file.is_some(), reload.unit.is_some(), reload.command.is_some()];
     let needs = |key: &str| vec![("strategy", Wrong::new(format!("needs reload.{key} as well")))];
     let mut broken = match reload.strategy {
-        ReloadStrategy::Hup if reload.pid_file.is_none() => needs("pid_file"),
         ReloadStrategy::Command if reload.command.is_none() => needs("command"),
-        ReloadStrategy::Restart if reload.unit.is_none() => needs("unit"),
         ReloadStrategy::Auto if named.into_iter().filter(|is_named| *is_named).count() > 1 => {
             vec![("strategy", Wrong::new("`auto` cannot choose between the ways that are named").hint("say which"))]
         }

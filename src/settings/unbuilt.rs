@@ -7,15 +7,12 @@ use super::tree::{Node, Value};
 
 /// A key, and the words that it may hold besides its default.
 const UNBUILT: &[(&str, &[&str])] = &[
-    ("boot.wait", &[]),
     ("boot.fallback", &[]),
     ("check.require", &["none"]),
     ("check.python", &[]),
     ("check.env_file", &[]),
     ("check.timeout", &[]),
     ("check.memory", &[]),
-    ("reload.strategy", &["hup", "command", "none"]),
-    ("reload.unit", &[]),
     ("verify.url", &[]),
     ("verify.successes", &[]),
     ("verify.timeout", &[]),

@@ -1,50 +1,67 @@
-//! Making Superset load a new config: by HUP, by a command, or not at all.
+//! Making Superset load a new config: by a handoff, by HUP, by a restart, by a command, or not at all.
 //!
-//! In: the settings of `reload`, turned into a [`Way`] once. Out: done, or why not. A reload that is done is not yet one that
-//! worked: whether Superset answers with the new config is for whoever verifies. A command runs with its arguments as given,
-//! without a shell, in a process group of its own, which is ended as a whole at the deadline or when the caller gives up.
+//! In: the settings of `reload`, the role, and whether we are supervised, turned into a [`Way`] once; what cannot work is refused then,
+//! or when the process is seen, with a hint. Out: done, or why not. A reload that is done is not yet one that
+//! worked: whether Superset answers with the new config is for whoever verifies.
 
 use std::fmt;
-use std::io;
-use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-use super::gunicorn::{GunicornError, hup};
+use super::command::{CommandError, run};
+use super::gunicorn::{GunicornError, Target, hup, hup_worker, master};
+use super::handoff::{HandoffError, Limits, hand_over};
 use crate::model::secret::SecretText;
 use crate::settings::{Reload, ReloadStrategy};
-
-/// How much of a command's output is kept, in bytes: its end, where the reason stands.
-const TAIL: usize = 2048;
-
-/// How long the end of the output is waited for once the command has ended: a service that it started may hold it open.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+use crate::supervise::asking::{AskError, Asking};
 
 /// How Superset is made to load a new config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Way {
     /// It is not told.
     None,
-    /// HUP to the gunicorn that this pid file names.
-    Hup(PathBuf),
+    /// A new gunicorn takes over from this one.
+    Handoff(Target),
+    /// HUP to this gunicorn.
+    Hup(Target),
+    /// The best of those that this gunicorn allows: handoff, HUP, or a restart by our supervisor.
+    Best(Target),
+    /// HUP to this worker of Celery.
+    Worker(Target),
+    /// Our supervisor ends the command and starts it again.
+    Again,
+    /// systemd restarts this unit.
+    Unit(String),
     /// This command and its arguments.
     Command(Vec<String>),
+}
+
+/// Where the agent finds itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place<'a> {
+    /// The label `role`: `web`, `worker`, `beat`.
+    pub role: &'a str,
+    /// The rendered config, which tells a Superset that is ours from others.
+    pub config: &'a Path,
+    /// The process that supervises both Superset and the agent.
+    pub supervisor: Option<i32>,
 }
 
 /// Why Superset could not be reloaded.
 #[derive(Debug, Error)]
 pub enum ReloadError {
-    /// The strategy is known and not built yet.
-    #[error("reload.strategy {0} is not supported yet")]
-    NotSupported(&'static str),
+    /// The strategy cannot work here.
+    #[error("reload.strategy {strategy} cannot work here: {why}")]
+    Refused {
+        /// The strategy.
+        strategy: &'static str,
+        /// Why.
+        why: &'static str,
+        /// What can.
+        hint: &'static str,
+    },
     /// The strategy needs a setting that is not there.
     #[error("reload.strategy {strategy} needs reload.{setting}")]
     Incomplete {
@@ -53,263 +70,237 @@ pub enum ReloadError {
         /// What it needs.
         setting: &'static str,
     },
-    /// Gunicorn could not be signalled.
-    #[error("failed to reload gunicorn")]
+    /// Gunicorn or Celery could not be signalled.
+    #[error("failed to reload superset's process")]
     Gunicorn(#[from] GunicornError),
-    /// The command could not be run.
-    #[error("failed to run {program}")]
-    Spawn {
-        /// The command's first word.
-        program: String,
-        /// Why.
-        source: io::Error,
-    },
+    /// Nothing was handed over.
+    #[error("failed to hand over to a new gunicorn")]
+    Handoff(#[from] HandoffError),
+    /// The supervisor did not restart it.
+    #[error("failed to restart superset")]
+    Supervisor(#[from] AskError),
     /// The command failed.
-    #[error("{program} ended with {status}")]
-    Failed {
-        /// The command's first word.
-        program: String,
-        /// How it ended.
-        status: ExitStatus,
-        /// The end of what it said. It may hold any secret of this host, in any spelling, so it is one itself.
-        output: SecretText,
-    },
-    /// The command took too long and was ended.
-    #[error("{program} did not end within {limit:?}")]
-    TooSlow {
-        /// The command's first word.
-        program: String,
-        /// How long it had.
-        limit: Duration,
-        /// The end of what it said.
-        output: SecretText,
-    },
+    #[error(transparent)]
+    Command(#[from] CommandError),
 }
 
 impl ReloadError {
     /// The end of what a command said that failed, if it said anything.
     #[must_use]
     pub fn last_words(&self) -> Option<&SecretText> {
-        match self {
-            Self::Failed { output, .. } | Self::TooSlow { output, .. } if !output.expose().is_empty() => Some(output),
-            _ => None,
-        }
+        if let Self::Command(error) = self { error.last_words() } else { None }
     }
-}
 
-impl ReloadError {
-    /// Whether there is no process to be told: gunicorn writes its pid file before a worker loads the config.
+    /// Whether there is no process to be told.
     #[must_use]
     pub fn finds_nobody(&self) -> bool {
         match self {
-            Self::Gunicorn(GunicornError::PidFile { source, .. }) => source.kind() == io::ErrorKind::NotFound,
-            Self::Gunicorn(GunicornError::Stale { .. }) => true,
+            Self::Gunicorn(error) | Self::Handoff(HandoffError::Gunicorn(error)) => error.finds_nobody(),
             _ => false,
+        }
+    }
+
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Refused { hint, .. } => Some(hint),
+            Self::Gunicorn(error) => error.hint(),
+            Self::Handoff(error) => error.hint(),
+            Self::Incomplete { .. } | Self::Supervisor(_) | Self::Command(_) => None,
         }
     }
 }
 
 impl Way {
-    /// The way that the settings ask for; `auto` takes whatever is named, a pid file first.
-    pub fn from_settings(settings: &Reload) -> Result<Self, ReloadError> {
-        let by_pid_file = settings.pid_file.clone().map(Self::Hup);
+    /// The way that the settings ask for, in this place.
+    pub fn from_settings(settings: &Reload, place: &Place<'_>) -> Result<Self, ReloadError> {
+        let target = || match (&settings.pid_file, place.supervisor) {
+            (Some(path), _) => Target::PidFile(path.clone()),
+            (None, Some(supervisor)) => Target::Below(supervisor),
+            (None, None) => Target::Only(place.config.to_owned()),
+        };
+        let by_unit = settings.unit.clone().map(Self::Unit);
         let by_command = settings.command.clone().filter(|command| !command.is_empty()).map(Self::Command);
+        let again = place.supervisor.map(|_| Self::Again);
         let needs = |strategy, setting| ReloadError::Incomplete { strategy, setting };
-        match settings.strategy {
-            ReloadStrategy::None => Ok(Self::None),
-            ReloadStrategy::Auto => Ok(by_pid_file.or(by_command).unwrap_or(Self::None)),
-            ReloadStrategy::Hup => by_pid_file.ok_or_else(|| needs("hup", "pid_file")),
-            ReloadStrategy::Command => by_command.ok_or_else(|| needs("command", "command")),
-            ReloadStrategy::Handoff => Err(ReloadError::NotSupported("handoff")),
-            ReloadStrategy::Restart => Err(ReloadError::NotSupported("restart")),
+        match (settings.strategy, place.role) {
+            (ReloadStrategy::None, _) => Ok(Self::None),
+            (ReloadStrategy::Auto, _) => auto(settings, place),
+            (ReloadStrategy::Command, _) => by_command.ok_or_else(|| needs("command", "command")),
+            (ReloadStrategy::Restart, _) => by_unit.or(again).ok_or_else(|| needs("restart", "unit")),
+            (ReloadStrategy::Hup, "worker") => Ok(Self::Worker(target())),
+            (ReloadStrategy::Hup, "beat") => {
+                Err(ReloadError::Refused { strategy: "hup", why: "celery's beat ends on HUP", hint: "take auto or restart" })
+            }
+            (ReloadStrategy::Hup, _) => Ok(Self::Hup(target())),
+            (ReloadStrategy::Handoff, "worker" | "beat") => Err(ReloadError::Refused {
+                strategy: "handoff",
+                why: "only gunicorn hands over, and this instance runs celery",
+                hint: "take auto",
+            }),
+            (ReloadStrategy::Handoff, _) if place.supervisor.is_some() => Ok(Self::Handoff(target())),
+            (ReloadStrategy::Handoff, _) => Err(ReloadError::Refused {
+                strategy: "handoff",
+                why: "nothing proves that a new gunicorn would outlive the old one",
+                hint: "start Superset as `setkeeper run -- gunicorn …`, in its unit or container too, or take hup",
+            }),
         }
     }
 
-    /// Tells Superset to load its config, within `limit`.
-    pub async fn reload(&self, limit: Duration) -> Result<(), ReloadError> {
+    /// Whether there is anybody to tell.
+    #[must_use]
+    pub fn tells(&self) -> bool {
+        match self {
+            Self::None => false,
+            Self::Hup(target @ Target::Loads(_)) => !master(target).is_err_and(|error| error.finds_nobody()),
+            _ => true,
+        }
+    }
+
+    /// Tells Superset to load its config, within `limits`; `answers` says whether the new config answers already.
+    pub async fn reload<A: Future<Output = bool>>(
+        &self,
+        limits: Limits,
+        supervisor: Option<&Asking>,
+        answers: impl Fn() -> A,
+    ) -> Result<(), ReloadError> {
         match self {
             Self::None => Ok(()),
-            Self::Hup(pid_file) => Ok(hup(pid_file).map(drop)?),
-            Self::Command(words) => run(words, limit).await,
+            Self::Handoff(target) => Ok(hand_over(target, limits, answers).await.map(drop)?),
+            Self::Hup(target) => Ok(hup(target).await.map(drop)?),
+            Self::Worker(target) => Ok(hup_worker(target).await.map(drop)?),
+            Self::Best(target) => match hand_over(target, limits, answers).await {
+                Ok(_) => Ok(()),
+                Err(error @ (HandoffError::Refused { .. } | HandoffError::Gunicorn(_))) => {
+                    second_best(target, &error, supervisor).await
+                }
+                Err(error) => Err(error.into()),
+            },
+            Self::Again => again(supervisor).await,
+            Self::Unit(unit) => {
+                let words = ["systemctl", "--no-ask-password", "restart", "--", unit].map(ToOwned::to_owned);
+                Ok(run(&words, limits.ends).await?)
+            }
+            Self::Command(words) => Ok(run(words, limits.ends).await?),
         }
+    }
+}
+
+/// The way where nothing is asked for: a handoff under our supervisor, otherwise what is named, a gunicorn that loads our file, or none.
+fn auto(settings: &Reload, place: &Place<'_>) -> Result<Way, ReloadError> {
+    let Reload { pid_file, unit, command, .. } = settings;
+    let named = pid_file.clone().map(Target::PidFile);
+    if let Some(command) = command.clone().filter(|command| !command.is_empty()) {
+        return Ok(Way::Command(command));
+    }
+    if let Some(unit) = unit.clone() {
+        return Ok(Way::Unit(unit));
+    }
+    Ok(match (place.role, place.supervisor, named) {
+        ("beat", Some(_), _) => Way::Again,
+        ("beat", None, Some(_)) => {
+            return Err(ReloadError::Refused {
+                strategy: "auto",
+                why: "a pid file does not tell how to start celery's beat again",
+                hint: "name reload.unit or reload.command, or start it as `setkeeper run -- celery …`",
+            });
+        }
+        ("worker", Some(supervisor), named) => Way::Worker(named.unwrap_or(Target::Below(supervisor))),
+        ("worker", None, Some(named)) => Way::Worker(named),
+        ("worker" | "beat", None, None) => Way::None,
+        (_, Some(supervisor), named) => Way::Best(named.unwrap_or(Target::Below(supervisor))),
+        (_, None, Some(named)) => Way::Hup(named),
+        (_, None, None) => Way::Hup(Target::Loads(PathBuf::from(place.config))),
+    })
+}
+
+/// HUP where a handoff is refused, and a restart where a HUP would not load the new config.
+async fn second_best(target: &Target, why: &HandoffError, supervisor: Option<&Asking>) -> Result<(), ReloadError> {
+    warn!(%why, hint = why.hint(), "no handoff is possible; taking the next best way");
+    match hup(target).await {
+        Ok(_) => Ok(()),
+        Err(GunicornError::Preload { .. }) => again(supervisor).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn again(supervisor: Option<&Asking>) -> Result<(), ReloadError> {
+    match supervisor {
+        Some(supervisor) => Ok(supervisor.restart().await?),
+        None => Err(AskError::Silent.into()),
     }
 }
 
 impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("none"),
-            Self::Hup(_) => f.write_str("hup"),
-            Self::Command(_) => f.write_str("command"),
-        }
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Handoff(_) => "handoff",
+            Self::Hup(_) | Self::Worker(_) => "hup",
+            Self::Best(_) => "auto",
+            Self::Again | Self::Unit(_) => "restart",
+            Self::Command(_) => "command",
+        })
     }
-}
-
-async fn run(words: &[String], limit: Duration) -> Result<(), ReloadError> {
-    let Some((program, arguments)) = words.split_first() else { return Ok(()) };
-    let program = program.clone();
-    let mut command = Command::new(&program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    let child = command.spawn().map_err(|source| ReloadError::Spawn { program: program.clone(), source })?;
-    let mut group = Group(child);
-    let enough = CancellationToken::new();
-    let outputs = [group.0.stdout.take().map(|from| tail(from, &enough)), group.0.stderr.take().map(|from| tail(from, &enough))];
-    let ended = timeout(limit, group.0.wait()).await;
-    if ended.is_err() {
-        group.end();
-    }
-    let output = last_words(outputs, &enough).await;
-    match ended {
-        Err(_) => Err(ReloadError::TooSlow { program, limit, output }),
-        Ok(Err(source)) => Err(ReloadError::Spawn { program, source }),
-        Ok(Ok(status)) if status.success() => Ok(()),
-        Ok(Ok(status)) => Err(ReloadError::Failed { program, status, output }),
-    }
-}
-
-/// A command that leads a process group.
-struct Group(Child);
-
-impl Group {
-    /// Ends the whole group, unless the command itself has ended: what it left running then is meant to stay, and its pid
-    /// may be somebody else's by now.
-    fn end(&mut self) {
-        let pid = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(pid) = pid {
-            // It can only fail if the group has just ended by itself.
-            let _ = kill_process_group(pid, Signal::KILL);
-        }
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// Reads to the end, or until it is enough, and keeps the last of it, from the start of a word.
-fn tail(mut from: impl AsyncRead + Unpin + Send + 'static, enough: &CancellationToken) -> JoinHandle<String> {
-    let enough = enough.clone();
-    tokio::spawn(async move {
-        let (mut kept, mut chunk, mut is_cut) = (Vec::new(), [0; 1024], false);
-        while let Some(Ok(length @ 1..)) = enough.run_until_cancelled(from.read(&mut chunk)).await {
-            kept.extend_from_slice(&chunk[..length]);
-            let surplus = kept.len().saturating_sub(TAIL);
-            kept.drain(..surplus);
-            is_cut |= surplus > 0;
-        }
-        let text = String::from_utf8_lossy(&kept);
-        let whole = if is_cut { text.split_once(char::is_whitespace).map_or("", |(_, whole)| whole) } else { &text };
-        whole.to_owned()
-    })
-}
-
-async fn last_words(outputs: [Option<JoinHandle<String>>; 2], enough: &CancellationToken) -> SecretText {
-    let mut text = String::new();
-    for mut output in outputs.into_iter().flatten() {
-        let read = if let Ok(read) = timeout(LAST_WORDS, &mut output).await {
-            read
-        } else {
-            enough.cancel();
-            output.await
-        };
-        text.push_str(&read.unwrap_or_default());
-    }
-    SecretText::new(text)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
-    use std::time::Instant;
-
     use super::*;
 
-    fn sh(script: &str) -> Way {
-        Way::Command(["sh", "-c", script, "sh", "a b", "$HOME;*"].map(ToOwned::to_owned).to_vec())
-    }
-
-    fn settings(strategy: ReloadStrategy, pid_file: Option<&str>, command: Option<&str>) -> Reload {
+    fn settings(strategy: ReloadStrategy, pid_file: Option<&str>, unit: Option<&str>, command: Option<&str>) -> Reload {
         let command = command.map(|word| vec![word.to_owned()]);
-        Reload { strategy, pid_file: pid_file.map(PathBuf::from), unit: None, command }
+        Reload { strategy, pid_file: pid_file.map(PathBuf::from), unit: unit.map(ToOwned::to_owned), command }
     }
 
-    /// Whether a process runs; one that has ended and waits for its parent does not.
-    fn runs(pid: &str) -> bool {
-        let stat = fs::read_to_string(Path::new("/proc").join(pid.trim()).join("stat")).unwrap_or_default();
-        stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z"))
+    fn way(settings: &Reload, role: &str, supervisor: Option<i32>) -> Result<Way, ReloadError> {
+        Way::from_settings(settings, &Place { role, config: Path::new("/c.py"), supervisor })
     }
 
     #[test]
-    fn auto_takes_what_is_named_and_each_strategy_needs_its_own() {
-        use ReloadStrategy::{Auto, Command, Handoff, Hup, None as Nothing};
-        let hup = Way::Hup(PathBuf::from("/p"));
-        assert_eq!(Way::from_settings(&settings(Auto, Some("/p"), Some("c"))).unwrap(), hup);
-        assert_eq!(Way::from_settings(&settings(Auto, None, Some("c"))).unwrap(), Way::Command(vec!["c".to_owned()]));
-        assert_eq!(Way::from_settings(&settings(Auto, None, None)).unwrap(), Way::None);
-        assert_eq!(Way::from_settings(&settings(Nothing, Some("/p"), Some("c"))).unwrap(), Way::None);
-        let refused = |strategy| Way::from_settings(&settings(strategy, None, None)).unwrap_err().to_string();
-        assert_eq!(refused(Hup), "reload.strategy hup needs reload.pid_file");
+    fn auto_takes_the_best_that_is_there() {
+        let auto = |pid_file, unit, command| settings(ReloadStrategy::Auto, pid_file, unit, command);
+        let (file, unit, below) = (Target::PidFile("/p".into()), Way::Unit("u".to_owned()), Target::Below(7));
+        let loads = Target::Loads("/c.py".into());
+        for (reload, role, supervisor, expected) in [
+            (auto(None, None, None), "web", Some(7), Way::Best(below.clone())),
+            (auto(Some("/p"), None, None), "web", Some(7), Way::Best(file.clone())),
+            (auto(Some("/p"), None, None), "web", None, Way::Hup(file.clone())),
+            (auto(None, None, None), "web", None, Way::Hup(loads)),
+            (auto(None, Some("u"), None), "web", None, unit.clone()),
+            (auto(None, None, Some("c")), "web", None, Way::Command(vec!["c".to_owned()])),
+            (auto(None, None, None), "worker", Some(7), Way::Worker(below)),
+            (auto(Some("/p"), None, None), "worker", None, Way::Worker(file)),
+            (auto(None, None, None), "worker", None, Way::None),
+            (auto(None, None, None), "beat", Some(7), Way::Again),
+            (auto(None, Some("u"), None), "beat", None, unit),
+        ] {
+            assert_eq!(way(&reload, role, supervisor).unwrap(), expected, "{role} {supervisor:?}");
+        }
+        assert!(way(&auto(Some("/p"), None, None), "beat", None).unwrap_err().hint().is_some());
+    }
+
+    #[test]
+    fn each_strategy_needs_its_own_and_is_refused_with_a_hint_where_it_cannot_work() {
+        use ReloadStrategy::{Command, Handoff, Hup, None as Nothing, Restart};
+        let bare = |strategy| settings(strategy, None, None, None);
+        let refused = |strategy| way(&bare(strategy), "web", None).unwrap_err().to_string();
+        assert_eq!(way(&bare(Nothing), "web", Some(7)).unwrap(), Way::None);
+        assert_eq!(way(&bare(Hup), "web", None).unwrap(), Way::Hup(Target::Only("/c.py".into())));
+        assert_eq!(way(&bare(Handoff), "web", Some(7)).unwrap(), Way::Handoff(Target::Below(7)));
+        assert_eq!(way(&bare(Restart), "web", Some(7)).unwrap(), Way::Again);
         assert_eq!(refused(Command), "reload.strategy command needs reload.command");
-        assert_eq!(refused(Handoff), "reload.strategy handoff is not supported yet");
+        assert_eq!(refused(Restart), "reload.strategy restart needs reload.unit");
+        for (strategy, role) in [(Handoff, "web"), (Handoff, "worker"), (Hup, "beat")] {
+            let error = way(&bare(strategy), role, None).unwrap_err();
+            assert!(error.to_string().contains("cannot work here") && error.hint().is_some(), "{error}");
+        }
     }
 
-    #[tokio::test]
-    async fn a_command_gets_its_arguments_as_given() {
-        sh(r#"test "$1" = "a b" && test "$2" = '$HOME;*' && test $# = 2"#).reload(Duration::from_secs(10)).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn law_9_a_failed_command_does_not_show_what_it_said_and_the_end_of_it_is_kept() {
-        let script = "seq 9999; echo canary >&2; exit 3";
-        let error = sh(script).reload(Duration::from_secs(10)).await.unwrap_err();
-        assert_eq!(error.to_string(), "sh ended with exit status: 3");
-        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
-        let words = error.last_words().unwrap().expose();
-        assert!(words.ends_with("9998\n9999\ncanary\n") && words.len() < 2 * TAIL, "{words}");
-    }
-
-    #[tokio::test]
-    async fn a_command_that_cannot_be_started_is_named() {
-        let error = Way::Command(vec!["/nowhere/restart".to_owned()]).reload(Duration::from_secs(1)).await.unwrap_err();
-        assert_eq!(error.to_string(), "failed to run /nowhere/restart");
-    }
-
-    #[tokio::test]
-    async fn the_whole_group_ends_at_the_deadline() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("pid");
-        let script = format!("sleep 60 & echo $! >{}; echo working; wait", file.display());
-        let began = Instant::now();
-        let error = sh(&script).reload(Duration::from_secs(1)).await.unwrap_err();
-        assert_eq!(error.to_string(), "sh did not end within 1s");
-        assert_eq!(error.last_words().unwrap().expose(), "working\n");
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(!runs(&fs::read_to_string(file).unwrap()));
-    }
-
-    #[tokio::test]
-    async fn the_group_ends_with_a_caller_that_gives_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("pid");
-        let way = sh(&format!("sleep 60 & echo $! >{}; wait", file.display()));
-        let _ = timeout(Duration::from_secs(1), way.reload(Duration::from_secs(60))).await.unwrap_err();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(!runs(&fs::read_to_string(file).unwrap()));
-    }
-
-    #[tokio::test]
-    async fn a_service_that_the_command_leaves_behind_is_neither_waited_for_nor_ended() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("pid");
-        let began = Instant::now();
-        sh(&format!("sleep 60 & echo $! >{}", file.display())).reload(Duration::from_secs(30)).await.unwrap();
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-        let pid = fs::read_to_string(file).unwrap();
-        assert!(runs(&pid));
-        rustix::process::kill_process(Pid::from_raw(pid.trim().parse().unwrap()).unwrap(), Signal::KILL).unwrap();
+    #[test]
+    fn without_a_gunicorn_of_ours_nobody_is_told() {
+        assert!(!Way::Hup(Target::Loads("/nowhere/superset_config.py".into())).tells());
+        assert!(Way::Hup(Target::PidFile("/nowhere/pid".into())).tells());
     }
 }

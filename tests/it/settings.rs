@@ -183,7 +183,7 @@ fn sections_that_do_not_fit_together_are_refused() {
 source:
   zookeeper: {acl: creator, session_timeout: 1ms, tls: {cert: a.pem}}
 layout: {config: /a, datasources: a//b}
-reload: {strategy: hup}
+reload: {strategy: command}
 render:
   superset_config: {path: /a}
   templates: [{source: b, path: /a}]
@@ -217,9 +217,8 @@ fn creator_is_fine_with_digest_credentials_or_a_client_certificate() {
 fn what_is_not_built_yet_is_refused_unless_it_is_the_default() {
     insta::assert_snapshot!(problems(
         "\
-boot: {wait: 61s, fallback: base}
+boot: {fallback: base}
 check: {require: app, python: /usr/bin/python3, env_file: a, timeout: 61s, memory: 401M}
-reload: {strategy: restart, unit: superset.service}
 verify: {url: \"http://h/health\", successes: 4, timeout: 91s}
 rollout: {slots: 2, settle: 1s, soak: 1s, canary_wait: 1s, allow_protected: [SECRET_KEY]}
 "

@@ -7,6 +7,7 @@
 
 mod agent;
 mod commands;
+mod process;
 mod superset;
 #[allow(dead_code, reason = "the bench shares it, and each uses a part of it")]
 mod support;

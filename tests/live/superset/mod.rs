@@ -8,4 +8,4 @@ mod login;
 mod push;
 mod refusals;
 mod reload;
-mod support;
+pub mod support;

@@ -3,8 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use setkeeper::superset::gunicorn::GunicornError;
-use setkeeper::superset::reload::{ReloadError, Way};
+use setkeeper::superset::gunicorn::{GunicornError, Target, hup};
 
 use crate::support::services::{layered, superset};
 
@@ -19,7 +18,7 @@ async fn hup_makes_superset_load_the_new_config() {
     let superset = superset(&config("one"), &[]).await;
     assert_eq!(header(&superset.url).await.as_deref(), Some("one"));
     fs::write(&superset.config, layered(&superset.home, &config("two"))).unwrap();
-    Way::Hup(superset.pid_file.clone()).reload(Duration::from_secs(5)).await.unwrap();
+    hup(&Target::PidFile(superset.pid_file.clone())).await.unwrap();
     let until = Instant::now() + Duration::from_secs(30);
     while header(&superset.url).await.as_deref() != Some("two") {
         assert!(Instant::now() < until, "the new config was never loaded");
@@ -30,7 +29,6 @@ async fn hup_makes_superset_load_the_new_config() {
 #[tokio::test]
 async fn hup_is_refused_where_gunicorn_preloads() {
     let superset = superset("", &[("GUNICORN_CMD_ARGS", "--preload")]).await;
-    let error = Way::Hup(superset.pid_file.clone()).reload(Duration::from_secs(5)).await.unwrap_err();
-    let ReloadError::Gunicorn(error @ GunicornError::Preload { .. }) = error else { panic!("{error}") };
-    assert!(error.hint().is_some());
+    let error = hup(&Target::PidFile(superset.pid_file.clone())).await.unwrap_err();
+    assert!(matches!(error, GunicornError::Preload { .. }) && error.hint().is_some(), "{error}");
 }

@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -19,6 +19,8 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_setkeeper");
 /// Short enough to wait for its end, long enough for a busy machine.
 pub const SESSION: Duration = Duration::from_secs(4);
 const LOG_SHOWN: usize = 60;
+/// How long what is supervised may take to end with its test.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
 const REST: Duration = Duration::from_millis(500);
 
 /// An agent and the folder it lives in.
@@ -28,6 +30,7 @@ pub struct Agent {
     settings: Json,
     port: u16,
     wrapper: Vec<String>,
+    command: Vec<String>,
     environment: Vec<(String, String)>,
     child: Option<Child>,
 }
@@ -60,7 +63,16 @@ impl Agent {
             "superset": {"url": url, "password": "admin", "timeout": "15s"},
             "http": {"listen": format!("127.0.0.1:{port}")},
         });
-        Self { id: id.to_owned(), folder, settings, port, wrapper: Vec::new(), environment: Vec::new(), child: None }
+        Self {
+            id: id.to_owned(),
+            folder,
+            settings,
+            port,
+            wrapper: Vec::new(),
+            command: Vec::new(),
+            environment: Vec::new(),
+            child: None,
+        }
     }
 
     /// With this setting, by its dotted key.
@@ -84,6 +96,12 @@ impl Agent {
     /// Started by this program, which must become it.
     pub fn wrapped(mut self, words: &[&str]) -> Self {
         self.wrapper = words.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Supervising this command.
+    pub fn supervising(mut self, words: &[&str]) -> Self {
+        self.command = words.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -112,6 +130,9 @@ impl Agent {
             None => Command::new(PROGRAM),
         };
         command.arg("run").arg("--config").arg(self.write_settings());
+        if !self.command.is_empty() {
+            command.arg("--").args(&self.command);
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let child = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
         self.child = Some(child.unwrap());
@@ -152,9 +173,14 @@ impl Agent {
     /// TERM, and waits until it ended as it should.
     pub async fn stop(&mut self) {
         self.signal(Signal::TERM);
-        let mut child = self.child.take().unwrap();
-        let status = eventually("the agent ends", async || child.try_wait().unwrap()).await;
+        let status = self.ends().await;
         assert!(status.success(), "{} ended with {status}\n{}", self.id, self.log());
+    }
+
+    /// Waits until it ended, and says how.
+    pub async fn ends(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        eventually("the agent ends", async || child.try_wait().unwrap()).await
     }
 
     /// `kill -9`.
@@ -162,6 +188,16 @@ impl Agent {
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();
+        }
+    }
+
+    /// TERM, which ends what is supervised, too: `kill -9` would leave it behind.
+    fn end_all(&mut self) {
+        let Some(child) = &mut self.child else { return };
+        let _ = kill_process(Pid::from_child(child), Signal::TERM);
+        let began = Instant::now();
+        while matches!(child.try_wait(), Ok(None)) && began.elapsed() < ENDS_WITHIN {
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
@@ -180,7 +216,8 @@ impl Agent {
         self.child.as_ref().unwrap().id()
     }
 
-    fn signal(&self, signal: Signal) {
+    /// A signal.
+    pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
     }
 
@@ -324,6 +361,9 @@ fn trace(folder: &Path, found: &mut Traces) {
 
 impl Drop for Agent {
     fn drop(&mut self) {
+        if !self.command.is_empty() {
+            self.end_all();
+        }
         self.kill();
         if std::thread::panicking() {
             let log = self.log();

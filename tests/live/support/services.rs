@@ -104,6 +104,23 @@ impl Superset {
         [command, "--version", &version(), "--home", &home, "--port", &port].map(ToOwned::to_owned).to_vec()
     }
 
+    /// The words that run it with this config.
+    pub fn words(&self, config: &Path) -> Vec<String> {
+        let mut words = vec![service("superset").display().to_string()];
+        words.extend(self.arguments("run"));
+        words
+            .extend(["--config", config.to_str().unwrap(), "--pid-file", self.pid_file.to_str().unwrap()].map(ToOwned::to_owned));
+        words
+    }
+
+    /// The words that run one of Celery's programs with this config.
+    pub fn celery_words(&self, config: &Path, arguments: &[&str]) -> Vec<String> {
+        let script = service("superset").display().to_string();
+        let (home, config) = (self.home.display().to_string(), config.display().to_string());
+        let words = [&script, "celery", "--version", &version(), "--home", &home, "--config", &config, "--"];
+        words.into_iter().chain(arguments.iter().copied()).map(ToOwned::to_owned).collect()
+    }
+
     /// Starts it and waits until it answers.
     pub async fn start(&mut self) {
         let mut arguments = self.arguments("run");
@@ -228,6 +245,12 @@ pub async fn postgres() -> &'static Service {
 pub async fn mariadb() -> &'static Service {
     static SHARED: OnceCell<Service> = OnceCell::const_new();
     SHARED.get_or_init(|| database("mariadb")).await
+}
+
+/// A Redis.
+pub async fn redis() -> &'static Service {
+    static SHARED: OnceCell<Service> = OnceCell::const_new();
+    SHARED.get_or_init(|| database("redis")).await
 }
 
 async fn database(script: &str) -> Service {

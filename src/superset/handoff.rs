@@ -1,0 +1,248 @@
+//! The handoff: a new gunicorn takes over from the old one, and no request fails or waits.
+//!
+//! USR2 makes the old master start a new one on the same socket; when the new config answers, the old master is told to end. Whatever goes
+//! wrong before that, the old one serves on: the new one is ended. What an earlier, interrupted handoff left is finished
+//! first. Why a new master died stands in gunicorn's log alone. Refused is what was measured to lose requests, or to die.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use thiserror::Error;
+use tokio::time::{Instant, sleep};
+use tracing::{info, warn};
+
+use super::gunicorn::{GunicornError, Target, master, signal};
+use crate::processes::gunicorn::{Options, successor};
+use crate::processes::pinned::Pinned;
+use crate::processes::{Process, Table};
+
+/// How often is looked.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often the new config is asked for.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+/// How long a new master may take to be born, and how often gunicorn is asked for it: until it has noticed that its own
+/// predecessor has ended, it ignores that.
+const BIRTH_LIMIT: Duration = Duration::from_secs(15);
+const BIRTH_AGAIN: Duration = Duration::from_secs(2);
+/// How long a new master that was found may take to answer: an old one that was told to end has usually ended by then.
+const RESUME_LIMIT: Duration = Duration::from_secs(45);
+/// How long a new master that failed may take to end before it is killed.
+const QUIT_LIMIT: Duration = Duration::from_secs(5);
+/// How long the pid file may take to get its name back.
+const RENAME_LIMIT: Duration = Duration::from_secs(5);
+/// The first gunicorn whose threads lose no request in a handoff (23.0.0 lost 18 of 1804).
+const SAFE_THREADS: u32 = 24;
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Until the new config answers.
+    pub answers: Duration,
+    /// Until the old master has ended: it waits for its requests, as long as its `--graceful-timeout`.
+    pub ends: Duration,
+}
+
+/// Who took over from whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handed {
+    /// The old master.
+    pub old: i32,
+    /// The new one.
+    pub new: i32,
+}
+
+/// Why nothing was handed over.
+#[derive(Debug, Error)]
+pub enum HandoffError {
+    /// Gunicorn was not found, or could not be signalled.
+    #[error(transparent)]
+    Gunicorn(#[from] GunicornError),
+    /// A handoff cannot work with this gunicorn.
+    #[error("gunicorn {pid} cannot be handed over: {why}")]
+    Refused {
+        /// The master.
+        pid: i32,
+        /// Why.
+        why: &'static str,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// No new master came.
+    #[error("gunicorn {0} started no new master")]
+    NotBorn(i32),
+    /// The new master has ended by itself.
+    #[error("the new gunicorn {0} ended before it answered; the old one serves on")]
+    Died(i32),
+    /// The new config did not answer in time; the new master was ended.
+    #[error("the new gunicorn {pid} did not answer with the new config within {limit:?}; the old one serves on")]
+    Silent {
+        /// The new master.
+        pid: i32,
+        /// How long it had.
+        limit: Duration,
+    },
+    /// The old master has ended by itself, and the new one does not answer with the new config.
+    #[error("the old gunicorn {0} has ended, and the new one does not answer with the new config")]
+    Alone(i32),
+    /// The new one serves, and the old one does not end.
+    #[error("the old gunicorn {pid} did not end within {limit:?}; the new one serves")]
+    Lingers {
+        /// The old master.
+        pid: i32,
+        /// How long it had.
+        limit: Duration,
+    },
+}
+
+impl HandoffError {
+    /// What a person can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Gunicorn(error) => error.hint(),
+            Self::Refused { hint, .. } => Some(hint),
+            Self::Died(_) | Self::NotBorn(_) | Self::Silent { .. } | Self::Alone(_) => Some("the reason is in gunicorn's log"),
+            Self::Lingers { .. } => Some("a request is slower than gunicorn's `--graceful-timeout`"),
+        }
+    }
+}
+
+/// How waiting for the new config came out.
+enum Came {
+    Answered,
+    NewEnded,
+    OldEnded,
+    TooLate,
+}
+
+/// Hands over from the master that `target` names; `answers` says whether the new config answers already.
+pub async fn hand_over<A: Future<Output = bool>>(
+    target: &Target,
+    limits: Limits,
+    answers: impl Fn() -> A,
+) -> Result<Handed, HandoffError> {
+    let mut old = master(target)?;
+    refuse(old.process())?;
+    if let Some(new) = child(&old)? {
+        warn!(old = old.process().pid, new = new.process().pid, "found a handoff that was interrupted");
+        match wait(&old, &new, limits.answers.min(RESUME_LIMIT), &answers).await {
+            Came::Answered => return take_over(&old, &new, limits).await,
+            Came::OldEnded => old = new,
+            Came::NewEnded => {}
+            Came::TooLate => dismiss(&new).await,
+        }
+    }
+    let new = bear(&old).await?;
+    let pid = new.process().pid;
+    match wait(&old, &new, limits.answers, &answers).await {
+        Came::Answered => take_over(&old, &new, limits).await,
+        Came::NewEnded => Err(HandoffError::Died(pid)),
+        Came::OldEnded => Err(HandoffError::Alone(old.process().pid)),
+        Came::TooLate => {
+            dismiss(&new).await;
+            Err(HandoffError::Silent { pid, limit: limits.answers })
+        }
+    }
+}
+
+/// Whether a handoff from this master can work.
+pub fn refuse(master: &Process) -> Result<(), HandoffError> {
+    let refused = |why, hint| Err(HandoffError::Refused { pid: master.pid, why, hint });
+    let options = Options::of(master);
+    if master.pid == 1 {
+        return refused("it is process 1, with which everything ends", "start it as `setkeeper run -- gunicorn …`");
+    }
+    if options.reuses_port() {
+        return refused("it reuses its port, so a new master dies at once", "start it without `--reuse-port`");
+    }
+    if options.is_module() {
+        return refused(
+            "it runs as a module of Python, so a new master dies",
+            "start it as `gunicorn`, not `python -m gunicorn`",
+        );
+    }
+    match options.major_version() {
+        _ if !options.is_threaded() => Ok(()),
+        Some(SAFE_THREADS..) => Ok(()),
+        Some(_) => {
+            refused("its threads lose requests in a handoff", "install gunicorn 24 or later, or set reload.strategy to hup")
+        }
+        None => refused("its version is not known, and old ones lose requests", "set reload.strategy to hup"),
+    }
+}
+
+/// Makes the old master start a new one.
+async fn bear(old: &Pinned) -> Result<Pinned, HandoffError> {
+    let pid = old.process().pid;
+    let (began, mut asked) = (Instant::now(), None::<Instant>);
+    while began.elapsed() < BIRTH_LIMIT && old.is_alive() {
+        if asked.is_none_or(|asked| asked.elapsed() > BIRTH_AGAIN) {
+            signal(old, Signal::USR2).await?;
+            asked = Some(Instant::now());
+        }
+        if let Some(new) = child(old)? {
+            info!(old = pid, new = new.process().pid, "a new gunicorn starts");
+            return Ok(new);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Err(HandoffError::NotBorn(pid))
+}
+
+/// The new master beside this one.
+fn child(old: &Pinned) -> Result<Option<Pinned>, HandoffError> {
+    let table = Table::read().map_err(|source| GunicornError::Look("gunicorn", source))?;
+    Ok(successor(&table, old.process().pid).and_then(|new| Pinned::new(new.pid).ok()))
+}
+
+async fn wait<A: Future<Output = bool>>(old: &Pinned, new: &Pinned, limit: Duration, answers: &impl Fn() -> A) -> Came {
+    let began = Instant::now();
+    while began.elapsed() < limit {
+        if !new.is_alive() {
+            return Came::NewEnded;
+        }
+        if answers().await {
+            return Came::Answered;
+        }
+        sleep(ASK_EVERY).await;
+    }
+    // Where only the new master is left, it must not be ended.
+    if old.is_alive() { Came::TooLate } else { Came::OldEnded }
+}
+
+/// Ends the old master, and waits until the new one has its place.
+async fn take_over(old: &Pinned, new: &Pinned, limits: Limits) -> Result<Handed, HandoffError> {
+    let handed = Handed { old: old.process().pid, new: new.process().pid };
+    if old.is_alive() {
+        match old.signal(Signal::TERM) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(GunicornError::Signal { pid: handed.old, source }.into());
+            }
+            _ => {}
+        }
+    }
+    if !old.ends_within(limits.ends).await {
+        return Err(HandoffError::Lingers { pid: handed.old, limit: limits.ends });
+    }
+    if let Some(file) = Options::of(new.process()).pid_file().map(|file| new.process().file(file)) {
+        let began = Instant::now();
+        let is_named = || std::fs::read_to_string(&file).is_ok_and(|text| text.trim().parse() == Ok(handed.new));
+        while !is_named() && began.elapsed() < RENAME_LIMIT {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+    info!(old = handed.old, new = handed.new, "the new gunicorn has taken over");
+    Ok(handed)
+}
+
+/// Ends a new master that failed: QUIT does not wait for its requests, which TERM would (30 s where its config hangs).
+async fn dismiss(new: &Pinned) {
+    for by in [Signal::QUIT, Signal::KILL] {
+        // Who has just ended is what is wanted.
+        let _ = new.signal(by);
+        if new.ends_within(QUIT_LIMIT).await {
+            return;
+        }
+    }
+    warn!(pid = new.process().pid, "a new gunicorn that failed does not end");
+}

@@ -1,0 +1,225 @@
+//! The proof that Superset runs a revision, for each role.
+//!
+//! A web server: the new revision and no other in `X-Setkeeper-Revision`, several times in a row, each time on a new connection, so that
+//! every worker may be the one that answers; then, with our login, the list of connections, which a changed `SECRET_KEY` breaks
+//! while everything else answers. A worker of Celery: its own `inspect ping`. Its beat: alive, and not the process that it was. In: a
+//! revision. Out: proved, or what was seen instead.
+
+use std::time::Duration;
+
+use reqwest::redirect;
+use rustix::process::Signal;
+use thiserror::Error;
+use tokio::time::{Instant, sleep, timeout};
+use url::Url;
+
+use super::client::Client;
+use super::command::{CommandError, run_in};
+use super::error::CallError;
+use super::gunicorn::{GunicornError, Target, worker};
+use crate::model::digest::Revision;
+use crate::processes::celery::{Kind, mains, ping};
+use crate::processes::{Process, Table};
+use crate::settings::release::Verify;
+
+/// What every rendered config adds to each response.
+const HEADER: &str = "X-Setkeeper-Revision";
+/// The path that a worker answers without asking anything else.
+const HEALTH: &str = "/health";
+/// How long one answer may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How long until a wrong answer is asked for again.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+/// How long a process must live to count as one that lives.
+const LIVES_FOR: Duration = Duration::from_secs(2);
+
+/// Why a revision is not proved.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// There can be no client.
+    #[error("failed to make the HTTP client")]
+    Setup(#[source] reqwest::Error),
+    /// It was not seen often enough in a row.
+    #[error("superset did not answer with revision {wanted} {times} times in a row within {limit:?}: {seen}")]
+    NotSeen {
+        /// What was wanted.
+        wanted: Revision,
+        /// How often in a row.
+        times: u32,
+        /// Within what time.
+        limit: Duration,
+        /// What was seen last.
+        seen: Seen,
+    },
+    /// It answers, and cannot read its connections.
+    #[error("superset answers, and cannot list its connections")]
+    Databases(#[source] CallError),
+    /// The worker was not found.
+    #[error(transparent)]
+    Worker(#[from] GunicornError),
+    /// How the worker was started does not tell how to ask it.
+    #[error("failed to learn from its arguments how to ask celery worker {0}")]
+    Unknown(i32),
+    /// The worker is another user's, whose programs we do not run.
+    #[error("celery worker {0} is another user's, and is not asked by its own program")]
+    Stranger(i32),
+    /// The worker did not answer.
+    #[error("celery's worker does not answer")]
+    Ping(#[source] CommandError),
+    /// No new beat lives.
+    #[error("no new celery beat lives within {0:?}")]
+    Beat(Duration),
+}
+
+/// What one question brought.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Seen {
+    /// Nothing yet.
+    #[error("nothing was answered")]
+    Nothing,
+    /// The revision that was wanted.
+    #[error("the last answer was right")]
+    Right,
+    /// Another one.
+    #[error("the last answer came from revision {0}")]
+    Other(String),
+    /// An answer without one.
+    #[error("the last answer, with status {0}, named no revision")]
+    Unnamed(u16),
+    /// A failure, whoever it came from.
+    #[error("the last answer had status {0}")]
+    Failed(u16),
+    /// No answer.
+    #[error("the last question had no answer")]
+    Silent,
+}
+
+/// Asks a Superset which revision it runs.
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    http: reqwest::Client,
+    url: Url,
+    successes: u32,
+    limit: Duration,
+}
+
+impl Verifier {
+    /// By these settings, for the Superset at `superset`.
+    pub fn new(settings: &Verify, superset: &Url) -> Result<Self, VerifyError> {
+        let own = settings.url.as_deref().and_then(|url| Url::parse(url).ok());
+        let url = own.unwrap_or_else(|| {
+            let mut url = superset.clone();
+            url.set_path(&format!("{}{HEALTH}", superset.path().trim_end_matches('/')));
+            url
+        });
+        let mut http = reqwest::Client::builder();
+        if url.scheme() == "http" {
+            http = http.tls_certs_only([]);
+        }
+        let http = http
+            .user_agent(concat!("setkeeper/", env!("CARGO_PKG_VERSION")))
+            .no_proxy()
+            .redirect(redirect::Policy::none())
+            .timeout(ANSWER_LIMIT)
+            // A connection that is kept would be answered by one worker for ever.
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(VerifyError::Setup)?;
+        Ok(Self { http, url, successes: settings.successes, limit: settings.timeout })
+    }
+
+    /// How long a proof may take.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Asks once, on a connection of its own.
+    pub async fn ask(&self, wanted: &Revision) -> Seen {
+        let Ok(answer) = self.http.get(self.url.clone()).send().await else { return Seen::Silent };
+        let status = answer.status();
+        let named = answer.headers().get(HEADER).and_then(|value| value.to_str().ok());
+        match named {
+            Some(named) if named != wanted.to_string() => Seen::Other(named.to_owned()),
+            // Whatever is asked for may answer with a redirect; only a failure is one.
+            _ if status.is_client_error() || status.is_server_error() => Seen::Failed(status.as_u16()),
+            Some(_) => Seen::Right,
+            None => Seen::Unnamed(status.as_u16()),
+        }
+    }
+
+    /// Whether the revision answers already, from one worker at least.
+    pub async fn answers(&self, wanted: &Revision) -> bool {
+        self.ask(wanted).await == Seen::Right
+    }
+
+    /// Proves that a web server runs the revision; with `client`, that it can also read its connections.
+    pub async fn web(&self, wanted: &Revision, client: Option<&Client>) -> Result<(), VerifyError> {
+        let (mut in_a_row, mut seen) = (0, Seen::Nothing);
+        let asked = async {
+            while in_a_row < self.successes {
+                seen = self.ask(wanted).await;
+                if seen == Seen::Right {
+                    in_a_row += 1;
+                } else {
+                    in_a_row = 0;
+                    sleep(ASK_EVERY).await;
+                }
+            }
+        };
+        if timeout(self.limit, asked).await.is_err() {
+            let (times, limit) = (self.successes, self.limit);
+            return Err(VerifyError::NotSeen { wanted: wanted.clone(), times, limit, seen });
+        }
+        match client {
+            Some(client) => client.list().await.map(drop).map_err(VerifyError::Databases),
+            None => Ok(()),
+        }
+    }
+
+    /// Proves that the worker answers.
+    pub async fn worker(&self, target: &Target) -> Result<(), VerifyError> {
+        let worker = worker(target)?;
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let question = ping(worker.process(), &host).ok_or(VerifyError::Unknown(worker.process().pid))?;
+        if !worker.process().is_ours() {
+            return Err(VerifyError::Stranger(worker.process().pid));
+        }
+        ask_worker(&question, Some(&worker.process().environment()), self.limit).await
+    }
+
+    /// Proves that a beat lives that is not this one.
+    pub async fn beat(&self, below: Option<i32>, before: Option<i32>) -> Result<(), VerifyError> {
+        let began = Instant::now();
+        while began.elapsed() < self.limit {
+            let table = Table::read().map_err(|source| GunicornError::Look("celery beat", source))?;
+            let is_ours = |process: &&Process| below.is_none_or(|ancestor| table.descends(process.pid, ancestor));
+            // It arranges for its own end only once its config is loaded.
+            let is_new = |process: &&Process| Some(process.pid) != before && process.catches(Signal::TERM);
+            let new = mains(&table, Kind::Beat).filter(is_ours).find(is_new).cloned();
+            sleep(LIVES_FOR).await;
+            if new.is_some_and(|new| new.is_alive()) {
+                return Ok(());
+            }
+        }
+        Err(VerifyError::Beat(self.limit))
+    }
+}
+
+/// Asks a worker by this command, such as `celery --app=… inspect ping -d celery@host`, until it answers or the limit is reached: one that has
+/// just been told to start anew answers after some seconds.
+pub async fn worker_answers(question: &[String], limit: Duration) -> Result<(), VerifyError> {
+    ask_worker(question, None, limit).await
+}
+
+async fn ask_worker(question: &[String], environment: Option<&[(String, String)]>, limit: Duration) -> Result<(), VerifyError> {
+    let began = Instant::now();
+    loop {
+        let left = limit.saturating_sub(began.elapsed());
+        match run_in(question, environment, left).await {
+            Ok(()) => return Ok(()),
+            Err(CommandError::Failed { .. }) if began.elapsed() + ASK_EVERY < limit => sleep(ASK_EVERY).await,
+            Err(error) => return Err(VerifyError::Ping(error)),
+        }
+    }
+}
