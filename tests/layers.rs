@@ -21,6 +21,7 @@ const ORDER: &[&str] = &[
     "zookeeper",
     "directory",
     "superset",
+    "check",
     "world",
     "live",
     "reconcile",
