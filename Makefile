@@ -26,14 +26,14 @@ hermetic: ## the tests that need nothing but Rust and python3
 	$(CARGO) test --locked --lib --bins --test it --test it_files --test layers
 
 live: ## the tests on a real ZooKeeper and a real Superset
-	tests/services/setup zookeeper superset mariadb postgres
+	tests/services/setup zookeeper superset mariadb postgres redis
 	$(CARGO) build --locked
 	$(CARGO) test --locked --test live -- --test-threads=2
 
 test-matrix: ## the live Superset tests on every supported version
-	tests/services/setup zookeeper mariadb postgres superset=6.1.0 superset=5.0.0 superset=4.1.4
+	tests/services/setup zookeeper mariadb postgres redis superset=6.1.0 superset=5.0.0 superset=4.1.4
 	for version in 6.1.0 5.0.0 4.1.4; do \
-	  SETKEEPER_TEST_SUPERSET=$$version $(CARGO) test --locked --test live superset:: -- --test-threads=2; \
+	  SETKEEPER_TEST_SUPERSET=$$version $(CARGO) test --locked --test live -- superset:: check:: --test-threads=2; \
 	done
 
 bench: ## measure speed and memory as ratios to a floor, and write target/bench/report.md
