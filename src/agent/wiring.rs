@@ -211,6 +211,7 @@ impl<'a> Wiring<'a> {
             record: self.record.subscribe(),
             entitled: self.entitled.subscribe(),
             statuses: self.statuses.subscribe(),
+            resync: self.settings.datasources.resync,
         };
         let outputs = zookeeper::channels::Outputs { tree: self.tree.clone(), link, standing: self.standing.clone(), cluster };
         let id = self.settings.instance.id.clone();

@@ -52,7 +52,11 @@ pub fn read(kind: Kind, line: u64, item: Item, field: &Field<'_>, reader: &mut R
     if fits {
         return Some(value);
     }
-    reader.notes.error(line, field, format!("expected {expected}, found {}", value.kind()));
+    let message = match value {
+        Value::Int(_) if matches!(kind, Kind::Int) => format!("expected {expected} that fits into 32 bits"),
+        _ => format!("expected {expected}, found {}", value.kind()),
+    };
+    reader.notes.error(line, field, message);
     None
 }
 

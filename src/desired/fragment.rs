@@ -11,12 +11,12 @@ use super::lens::Lens;
 use super::lines;
 use super::names;
 use super::notes::{Field, Notes};
-use super::patch::Patch;
+use super::patch::{Edit, Patch};
 use super::yaml;
 use crate::model::instance::Labels;
 use crate::model::problem::{Problem, nearest};
 use crate::model::snapshot::{Content, Node};
-use crate::model::value::Key;
+use crate::model::value::{Directive, Key, Value};
 
 /// What a node says, by setting, in the order of their names.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -146,12 +146,26 @@ fn read_settings(entries: Vec<Entry>, parent: &Field<'_>, lens: &Lens, notes: &m
         };
         let edit = Reader { place: Place::Setting, allowed: &lens.render, notes }.patch(item, &field, true);
         match edit {
+            Some(Edit::Set(value)) if *name == *HEADERS && !may_be_headers(&value) => {
+                let message = "expected a mapping of headers to their values: the revision is merged into it";
+                notes.error(line, &field, format!("{message}, found {}", value.kind()));
+                whole = false;
+            }
             Some(edit) => settings.push((name, Patch { line, edit })),
             None => whole = false,
         }
     }
     settings.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     whole.then(|| Fragment { settings: settings.into() })
+}
+
+/// The one setting to which every rendered file adds something, so that another type would keep Superset from loading it.
+const HEADERS: &str = "OVERRIDE_HTTP_HEADERS";
+
+/// Whether Python can merge this with a mapping, as far as can be known here.
+fn may_be_headers(value: &Value) -> bool {
+    use Directive::{Merge, Object, Python, Ref};
+    matches!(value, Value::Null | Value::Map(_) | Value::Directive(Merge(_) | Object(_) | Python(_) | Ref(_)))
 }
 
 fn read_name(key: &Key, line: u64, field: &Field<'_>, notes: &mut Notes<'_>) -> Option<Arc<str>> {
@@ -254,6 +268,10 @@ mod tests {
                 "1:1 row_limit: expected the name of a setting: upper-case letters, digits and underscores (did you mean `ROW_LIMIT`?)",
             ),
             ("5: 5", "1:1 5: expected the name of a setting"),
+            (
+                "OVERRIDE_HTTP_HEADERS: [1]",
+                "1:1 OVERRIDE_HTTP_HEADERS: expected a mapping of headers to their values: the revision is merged into it, found a list",
+            ),
             ("$env: HOME", "1:1 $env: expected the name of a setting; directives stand for values"),
             (
                 "wehn: {role: web}\nconfig: {}",

@@ -31,7 +31,8 @@ pub fn at<'p>(mut path: impl Iterator<Item = &'p Key>, value: &Value) -> Value {
 }
 
 /// What stands under a secret's name: nothing of it but where it comes from.
-fn hidden(value: &Value) -> Value {
+#[must_use]
+pub fn hidden(value: &Value) -> Value {
     match value {
         Value::Null | Value::Bool(_) | Value::Directive(Directive::Env(_) | Directive::File(_)) => value.clone(),
         Value::Directive(Directive::Secret(_)) => secret(),

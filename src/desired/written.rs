@@ -7,6 +7,7 @@ use std::fmt::Write;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::{Map, Value as Json, json};
 
+use super::redact;
 use crate::model::value::{Directive, Key, Object, Value};
 
 /// A value as JSON. What JSON has no words for (numbers beyond 64 bits, infinities, keys that are no text) becomes text.
@@ -144,7 +145,11 @@ impl Serialize for PlainKey<'_> {
 /// A datasource as it may be shown: no password, no secret, the URI without what is secret in it.
 #[must_use]
 pub fn datasource(datasource: &crate::model::datasource::Datasource) -> Json {
-    let shown = |name: &str, value: &Value| json(&super::redact::value(name, value));
+    let shown = |name: &str, value: &Value| match name {
+        // It is there for credentials, under whatever names an engine gives them.
+        "masked_encrypted_extra" => json(&redact::hidden(value)),
+        _ => json(&redact::value(name, value)),
+    };
     let mut fields = Map::new();
     fields.insert("name".to_owned(), datasource.name.as_str().into());
     fields.insert("database_name".to_owned(), datasource.database_name.as_str().into());

@@ -48,11 +48,15 @@ impl PartialEq for SecretText {
 
 impl Eq for SecretText {}
 
+/// What the names of secrets hold: the first four are the contract; by the others drivers take a password or a login too
+/// (`passwd` and `pwd` of PyMySQL and ODBC, the header `Authorization` of Trino).
+const SECRET_WORDS: [&str; 9] = ["PASSWORD", "SECRET", "TOKEN", "_KEY", "PASSWD", "PWD", "PASSPHRASE", "AUTHORIZATION", "APIKEY"];
+
 /// Whether a key of this name holds a secret wherever it stands.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     let upper = name.to_uppercase();
-    upper.contains("PASSWORD") || upper.contains("SECRET") || upper.contains("TOKEN") || upper.contains("_KEY")
+    SECRET_WORDS.iter().any(|word| upper.contains(word))
 }
 
 #[cfg(test)]
@@ -67,7 +71,16 @@ mod tests {
 
     #[test]
     fn names_of_secrets() {
-        for name in ["password", "SECRET_KEY", "MAPBOX_API_KEY", "GUEST_TOKEN_JWT_SECRET", "access_token"] {
+        for name in [
+            "password",
+            "SECRET_KEY",
+            "MAPBOX_API_KEY",
+            "GUEST_TOKEN_JWT_SECRET",
+            "access_token",
+            "passwd",
+            "PWD",
+            "Authorization",
+        ] {
             assert!(is_secret_name(name), "{name}");
         }
         for name in ["ROW_LIMIT", "KEYS", "APP_NAME"] {

@@ -52,6 +52,9 @@ pub enum UriError {
     /// Something else than a number between 0 and 65535 after the host.
     #[error("expected a port number after the host; special characters in a password are to be percent-encoded")]
     Port,
+    /// A second `@` after the password's: whatever stands between the two is most likely the rest of the password.
+    #[error("expected a server after the first `@` that follows a password; an `@` in a password is written %40")]
+    At,
     /// The address in brackets does not end.
     #[error("expected `]` at the end of the IPv6 address")]
     Address,
@@ -74,6 +77,10 @@ impl SqlalchemyUri {
         let (host, rest) = split_host(rest)?;
         let (rest, query) = split_at_char(rest, '?');
         let (port, database) = split_at_char(rest, '/');
+        // SQLAlchemy would take it for a part of the host or database, and everybody would show it (law 9).
+        if host.is_some_and(|host| host.contains('@')) || (password.is_some() && rest.contains('@')) {
+            return Err(UriError::At);
+        }
         let port = port.strip_prefix(':').unwrap_or_default();
         let port = if port.is_empty() { None } else { Some(port.parse().map_err(|_| UriError::Port)?) };
         let password = password.map(|encoded| percent_decode_str(encoded).decode_utf8()).transpose();
@@ -326,6 +333,9 @@ mod tests {
             ("://x", UriError::Scheme),
             ("postgresql://h:hunter2/db", UriError::Port),
             ("postgresql://h:99999/db", UriError::Port),
+            ("postgresql://u:p@hunter2@h/db", UriError::At),
+            ("postgresql://u:p@ss/hunter2@h:5432/db", UriError::At),
+            ("postgresql://u:p@ss:hunter2@h:5432/db", UriError::At),
             ("postgresql://[::1/db", UriError::Address),
             ("postgresql://u:%ff@h/db", UriError::Password),
             ("postgresql://u\n@h", UriError::Control),

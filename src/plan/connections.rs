@@ -109,7 +109,9 @@ impl Observed {
         self.by_uuid.values()
     }
 
-    fn by_name(&self, database_name: &str) -> Option<&Connection> {
+    /// The connection that people see under this name.
+    #[must_use]
+    pub fn by_name(&self, database_name: &str) -> Option<&Connection> {
         self.by_uuid.get(self.by_name.get(database_name)?)
     }
 }

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::ledger::Ledger;
 use super::ledger::job::{Fate, Job, Outcome, Rules};
@@ -104,9 +104,17 @@ impl<C: Connections> ConnectionsLoop<C> {
                 },
                 changed = self.inputs.standing.changed() => if changed.is_err() { break },
                 Some(outcome) = next_outcome(&mut term) => {
-                    if let Some(term) = &mut term {
-                        log(&outcome, &term.ledger);
-                        term.ledger.record(outcome, Instant::now());
+                    match (outcome, &mut term) {
+                        (Ok(outcome), Some(term)) => {
+                            log(&outcome, &term.ledger);
+                            term.ledger.record(outcome, Instant::now());
+                        }
+                        (Err(died), _) => {
+                            // Nobody knows what it did: a new ledger observes first.
+                            error!(error = %died, "a call to superset died; its connections are observed anew");
+                            term = None;
+                        }
+                        (Ok(_), None) => {}
                     }
                     report_at.get_or_insert_with(|| Instant::now() + REPORT_EVERY);
                 }
@@ -258,10 +266,9 @@ async fn push<C: Connections>(
     applied
 }
 
-async fn next_outcome(term: &mut Option<Term>) -> Option<Outcome> {
-    // A job that panicked has no outcome; its name stays in flight until the term ends, so it cannot be pushed twice.
+async fn next_outcome(term: &mut Option<Term>) -> Option<Result<Outcome, JoinError>> {
     match term {
-        Some(term) if !term.jobs.is_empty() => term.jobs.join_next().await.and_then(Result::ok),
+        Some(term) if !term.jobs.is_empty() => term.jobs.join_next().await,
         _ => std::future::pending().await,
     }
 }

@@ -101,6 +101,9 @@ impl SecretError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::EnvNotAllowed { name, .. } => Some(format!("the agent's operator can add {name} to secrets.env")),
+            Self::FileNotAllowed { path, allowed } if is_named_within(path, allowed) => {
+                Some(format!("{} is a link that leads elsewhere: the place it leads to is what counts", path.display()))
+            }
             Self::FileNotAllowed { path, .. } => {
                 Some(format!("the agent's operator can add {} to secrets.files", path.parent().unwrap_or(path).display()))
             }

@@ -280,7 +280,7 @@ pub struct Datasources {
     pub prune: bool,
     /// The share (0 to 1) of our connections deleted at once; at least one.
     pub max_delete: f64,
-    /// How often Superset is compared even though nothing changed.
+    /// How often Superset is compared, and the tree read whole, even though nothing changed.
     pub resync: Duration,
     /// How many calls at once.
     pub concurrency: usize,

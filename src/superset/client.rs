@@ -28,6 +28,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Gunicorn closes an idle connection after 2 s; a write on one that it is just closing would be lost without a trace.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How long an answer may be: a list of tens of thousands of connections. What answers more is not Superset, and could go on
+/// until there is no memory left.
+const LONGEST: usize = 32 * 1024 * 1024;
+
 /// One Superset, and our login there.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Inner>);
@@ -176,9 +180,15 @@ impl Client {
             return Err(CallError::TimedOut(self.0.timeout));
         }
         let lost = |error| self.lost(error, call.is_write);
-        let response = request.timeout(left).send().await.map_err(lost)?;
+        let mut response = request.timeout(left).send().await.map_err(lost)?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.map_err(lost)?.into();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(lost)? {
+            if body.len() + chunk.len() > LONGEST {
+                return Err(CallError::Unexpected(format!("more than {LONGEST} bytes to {}", self.asked(call))));
+            }
+            body.extend_from_slice(&chunk);
+        }
         Ok(Received { answer: Answer { status, body }, headers })
     }
 

@@ -3,6 +3,8 @@
 //! The rest writes [`Inputs`] and reads [`Outputs`]. No value is a command: each says how things are, and whoever reads it
 //! acts when it is ready to.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 use super::cluster::Cluster;
@@ -20,6 +22,8 @@ pub struct Inputs {
     pub entitled: watch::Receiver<bool>,
     /// The statuses to write while leading; `None` while none are known, so that a new leader deletes nothing.
     pub statuses: watch::Receiver<Option<Statuses>>,
+    /// How often the whole tree is read although nothing was announced.
+    pub resync: Duration,
 }
 
 /// What ZooKeeper tells.

@@ -75,7 +75,7 @@ pub(super) async fn serve(
         state = states.changed() => ended(state),
         () = interrupts.stop.cancelled() => End::Stopped,
         Ok(()) = interrupts.password.changed() => End::Over("the password changed".to_owned()),
-        end = follow_tree(session, known, tree, link) => end,
+        end = follow_tree(session, known, tree, link, inputs.resync) => end,
         end = async {
             if let Some(end) = make_layout(session, link).await {
                 return end;
@@ -88,10 +88,16 @@ pub(super) async fn serve(
     }
 }
 
-async fn follow_tree(session: &Session, known: &mut Known, tree: &watch::Sender<Option<Tree>>, link: &Reporter) -> End {
+async fn follow_tree(
+    session: &Session,
+    known: &mut Known,
+    tree: &watch::Sender<Option<Tree>>,
+    link: &Reporter,
+    resync: Duration,
+) -> End {
     let mut again = Again::new(Concern::Tree, link);
     loop {
-        let Err(error) = follow::follow(session, known, tree, link).await;
+        let Err(error) = follow::follow(session, known, tree, link, resync).await;
         if let Some(end) = again.after(session, &error).await {
             return end;
         }

@@ -25,13 +25,7 @@ use super::paths::Paths;
 use super::session::Session;
 use super::{prepare, read};
 use crate::model::digest::DigestKey;
-use crate::model::snapshot::{Branch, Content, Node, Snapshot, Tree};
-
-/// How often the tree's listing is compared although nothing was announced, give or take a fifth.
-const RESYNC: Duration = Duration::from_secs(5 * 60);
-
-/// Every how many comparisons everything is read.
-const FULL_RESYNC: u32 = 12;
+use crate::model::snapshot::{Node, Snapshot, Tree};
 
 /// How long changes that come without a pause are folded before what is known is published anyway.
 const FOLD: Duration = Duration::from_secs(1);
@@ -92,39 +86,39 @@ impl Watches {
     }
 }
 
-/// Follows the tree for as long as the connection lives.
+/// Follows the tree for as long as the connection lives. Everything is read again every `resync`, give or take a fifth, although
+/// nothing was announced: an event may have been missed; and of what changed while we had no right to read it, and of a right
+/// that is given back, ZooKeeper tells nobody.
 pub(super) async fn follow(
     session: &Session,
     known: &mut Known,
     tree: &watch::Sender<Option<Tree>>,
     link: &Reporter,
+    resync: Duration,
 ) -> Result<Infallible, Error> {
     // Asked for in this order, in one go: the server catches up before it reads anything for us.
     let (catch_up, format, key) = (session.catch_up(), prepare::known_format(session), prepare::existing_key(session));
     let ((), mut watches, _, key) = tokio::try_join!(catch_up, Watches::arm(session), format, key)?;
     link.armed(std::mem::replace(&mut known.armed, true));
-    let key = match key {
-        Some(key) => key,
-        None => prepare::key(session).await?,
-    };
-    known.changed |= known.key.as_deref().map(fingerprint) != Some(fingerprint(&key));
-    known.key = Some(Arc::new(key));
+    take_key(session, known, key).await?;
     read_all(session, known).await?;
     fold(session, &mut watches, known, BTreeSet::new()).await?;
     publish(known, tree);
     link.works(Concern::Tree);
-    let mut resyncs = 0;
-    let mut resync = next_resync();
+    let mut next = next_resync(resync);
     loop {
         tokio::select! {
             path = watches.next() => {
                 let paths = BTreeSet::from([path?]);
                 fold(session, &mut watches, known, paths).await?;
             }
-            () = sleep_until(resync) => {
-                resyncs += 1;
-                resync = next_resync();
-                compare(session, &mut watches, known, resyncs % FULL_RESYNC == 0).await?;
+            () = sleep_until(next) => {
+                next = next_resync(resync);
+                let key = prepare::existing_key(session).await?;
+                let is_other = take_key(session, known, key).await?;
+                if read_all(session, known).await? || is_other {
+                    info!("found a change of the tree that nothing had announced");
+                }
             }
         }
         link.seen();
@@ -132,13 +126,25 @@ pub(super) async fn follow(
     }
 }
 
+/// Takes the cluster's key, or makes one where it is gone (others would make another), and says whether it is another one.
+async fn take_key(session: &Session, known: &mut Known, found: Option<DigestKey>) -> Result<bool, Error> {
+    let key = match found {
+        Some(key) => key,
+        None => prepare::key(session).await?,
+    };
+    let is_other = known.key.as_deref().map(fingerprint) != Some(fingerprint(&key));
+    known.changed |= is_other;
+    known.key = Some(Arc::new(key));
+    Ok(is_other)
+}
+
 /// What tells two keys apart without being one.
 fn fingerprint(key: &DigestKey) -> String {
     key.digest("fingerprint").short()
 }
 
-fn next_resync() -> Instant {
-    Instant::now() + RESYNC.mul_f64(rand::random_range(0.8..1.2))
+fn next_resync(resync: Duration) -> Instant {
+    Instant::now() + resync.mul_f64(rand::random_range(0.8..1.2))
 }
 
 fn publish(known: &mut Known, tree: &watch::Sender<Option<Tree>>) {
@@ -196,36 +202,6 @@ impl Known {
             self.changed = true;
         }
     }
-}
-
-/// Compares the listing, and looks again at what could not be read: a changed ACL is announced to nobody. A difference
-/// means that an event was missed, so everything is read; so it is when `full` asks for it.
-async fn compare(session: &Session, watches: &mut Watches, known: &mut Known, full: bool) -> Result<(), Error> {
-    let denied = [&known.snapshot.config, &known.snapshot.datasources].into_iter().flat_map(unreadable).collect();
-    let listed = (listed(session, session.paths.config()).await?, listed(session, session.paths.datasources()).await?);
-    fold(session, watches, known, denied).await?;
-    let differs = listed != (held(&known.snapshot.config), held(&known.snapshot.datasources));
-    if (full || differs) && read_all(session, known).await? {
-        info!("a change of the tree was found by comparing");
-    }
-    Ok(())
-}
-
-fn unreadable(branch: &Branch) -> impl Iterator<Item = String> {
-    let nodes = branch.root.iter().chain(branch.children.values());
-    nodes.filter(|node| matches!(node.content, Content::Unreadable(_))).map(|node| node.origin.as_str().to_owned())
-}
-
-async fn listed(session: &Session, root: &str) -> Result<BTreeSet<String>, Error> {
-    match session.children(root).await {
-        Ok(names) => Ok(names.unwrap_or_default().into_iter().collect()),
-        Err(error) if error.code() == Some(&zk::Error::NoAuth) => Ok(BTreeSet::new()),
-        Err(error) => Err(error),
-    }
-}
-
-fn held(branch: &Branch) -> BTreeSet<String> {
-    branch.children.keys().filter(|name| !name.contains('/')).map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

@@ -51,6 +51,24 @@ impl Run {
 }
 
 #[test]
+fn a_setting_that_is_not_utf_8_is_refused_and_not_left_out() {
+    use std::os::unix::ffi::OsStrExt;
+    let run = Run::new();
+    let with = |name: &str| {
+        let mut command = Command::cargo_bin("setkeeper").unwrap();
+        let value = std::ffi::OsStr::from_bytes(b"\xff");
+        command.current_dir(run.dir.path()).env_clear().env("SETKEEPER_CONFIG", "empty.yaml").env(name, value);
+        let output = command.args(["plan", "--connect", "127.0.0.1:1"]).output().unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let refused = "error: the environment variable SETKEEPER_CLUSTER is not UTF-8 text\n";
+    assert!(with("SETKEEPER_CLUSTER").contains(refused), "{}", with("SETKEEPER_CLUSTER"));
+    for name in ["SETKEEPER_SECRET_X", "LESSOPEN"] {
+        assert!(!with(name).contains("UTF-8"), "{name}");
+    }
+}
+
+#[test]
 fn help_of_every_command() {
     fn each(command: &clap::Command, path: &[&str]) {
         let name = if path.is_empty() { "setkeeper".to_owned() } else { path.join("-") };

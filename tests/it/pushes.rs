@@ -50,6 +50,7 @@ struct Row {
 }
 
 /// A Superset that only answers.
+#[derive(Default)]
 struct Superset {
     rows: BTreeMap<i64, Row>,
     next_id: i64,
@@ -99,6 +100,9 @@ impl Superset {
             Step::Update { id, request, .. } | Step::Adopt { id, request } => {
                 let before = self.rows.get(id).cloned().ok_or_else(|| fault(FaultKind::Refused))?;
                 let row = self.row(request, Some(&before));
+                if self.rows.iter().any(|(other, there)| other != id && there.name == row.name) {
+                    return Err(fault(FaultKind::Conflict));
+                }
                 self.rows.insert(*id, row);
                 Ok(*id)
             }
@@ -106,6 +110,17 @@ impl Superset {
                 assert!(!self.foreign.contains_key(id), "law 8: a foreign connection was deleted");
                 self.rows.remove(id);
                 Ok(*id)
+            }
+        }
+    }
+
+    fn carry_out(&mut self, job: Job) -> Outcome {
+        match job {
+            Job::List => Outcome::Listed(Ok(self.list())),
+            Job::Look { name, id } => Outcome::Looked { name, id, result: self.look(id) },
+            Job::Push { name, step, wanted, .. } => {
+                let result = self.apply(&step);
+                Outcome::Pushed { name, step, wanted, result }
             }
         }
     }
@@ -150,20 +165,8 @@ impl Schedule {
     fn new(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let now = Instant::now();
-        let rules = Rules {
-            cluster: CLUSTER.to_owned(),
-            pruning: Pruning { prune: rng.random_bool(0.7), max_delete: 0.5 },
-            resync: Duration::from_secs(300),
-            call_deadline: Duration::from_secs(30),
-        };
-        let superset = Superset {
-            rows: BTreeMap::new(),
-            next_id: 0,
-            clock: 0,
-            is_down: false,
-            created: BTreeMap::new(),
-            foreign: BTreeMap::new(),
-        };
+        let rules = rules(rng.random_bool(0.7));
+        let superset = Superset::default();
         let ledger = Ledger::open(rules.clone(), now);
         let mut schedule = Self {
             rng,
@@ -441,6 +444,125 @@ impl Schedule {
             }
         }
         assert_eq!(self.superset.rows, before);
+    }
+}
+
+#[test]
+fn law_11_what_superset_takes_and_does_not_keep_is_pushed_ever_more_rarely() {
+    let begin = Instant::now();
+    let one = wanted("a", 1);
+    let foreign_mark = Connection {
+        id: 7,
+        uuid: one.uuid,
+        database_name: one.database_name.clone(),
+        changed_on: "always another".to_owned(),
+        mark: None,
+    };
+    for shown in [Vec::new(), vec![foreign_mark]] {
+        let mut ledger = Ledger::open(rules(false), begin);
+        ledger.want([(DatasourceName::new("a"), Arc::new(one.clone()))].into(), BTreeMap::new());
+        let mut pushes = Vec::new();
+        // An hour in steps of a tenth of a second.
+        for now in (0..36_000).map(|tenths| begin + Duration::from_millis(100) * tenths) {
+            // A loop that never rests would be endless here.
+            for _ in 0..10 {
+                let Some(job) = ledger.next(now) else { break };
+                let outcome = match job {
+                    Job::List => Outcome::Listed(Ok(shown.clone())),
+                    Job::Look { name, id } => Outcome::Looked { name, id, result: Ok(Stored { fields: BTreeMap::new() }) },
+                    Job::Push { name, step, wanted, .. } => {
+                        pushes.push(now);
+                        Outcome::Pushed { name, step, wanted, result: Ok(7) }
+                    }
+                };
+                ledger.record(outcome, now);
+            }
+        }
+        assert!((10..30).contains(&pushes.len()), "{} pushes in an hour", pushes.len());
+        let fate = &ledger.fates()[&DatasourceName::new("a")];
+        assert_eq!(fate.state, DatasourceState::Failed);
+        assert!(fate.error.as_ref().unwrap().starts_with("superset took the connection and "), "{fate:?}");
+        // What somebody changes is tried at once.
+        ledger.want([(DatasourceName::new("a"), Arc::new(wanted("a", 2)))].into(), BTreeMap::new());
+        assert!(ledger.next(*pushes.last().unwrap()).is_some());
+    }
+}
+
+#[test]
+fn what_superset_stored_although_it_refused_it_is_in_sync_and_says_so() {
+    let now = Instant::now();
+    let (name, one) = (DatasourceName::new("a"), wanted("a", 1));
+    let mut ledger = Ledger::open(rules(false), now);
+    ledger.want([(name.clone(), Arc::new(one.clone()))].into(), BTreeMap::new());
+    assert_eq!(ledger.next(now), Some(Job::List));
+    ledger.record(Outcome::Listed(Ok(Vec::new())), now);
+    let Some(Job::Push { step, wanted, .. }) = ledger.next(now) else { panic!("nothing is pushed") };
+    let refused = Outcome::Pushed { name: name.clone(), step, wanted, result: Err(fault(FaultKind::Refused)) };
+    ledger.record(refused, now);
+    assert_eq!(ledger.fates()[&name].state, DatasourceState::Failed);
+
+    let mark = Some(Mark { name: "a".to_owned(), digest: one.request.digest.clone() });
+    let stored = Connection { id: 7, uuid: one.uuid, database_name: one.database_name, changed_on: "1".to_owned(), mark };
+    let later = now + Duration::from_secs(3_600);
+    for _ in 0..3 {
+        match ledger.next(later) {
+            Some(Job::List) => ledger.record(Outcome::Listed(Ok(vec![stored.clone()])), later),
+            Some(Job::Look { name, id }) => {
+                let extra = json!({ MARK: stored.mark.as_ref().unwrap().json() });
+                let fields = one.request.open.iter().map(|(field, value)| (field.clone(), value.clone()));
+                let fields = fields.chain([("extra".to_owned(), extra)]).collect();
+                ledger.record(Outcome::Looked { name, id, result: Ok(Stored { fields }) }, later);
+            }
+            other => assert_eq!(other, None),
+        }
+    }
+    let fate = &ledger.fates()[&name];
+    assert_eq!((fate.state, fate.database_id), (DatasourceState::InSync, Some(7)), "{fate:?}");
+    assert!(fate.error.as_ref().unwrap().starts_with("superset has it as wanted, and said: "), "{fate:?}");
+}
+
+#[test]
+fn datasources_that_change_names_with_each_other_come_to_rest() {
+    let named = |names: [(&str, &str); 4], digest: i64| {
+        let entry = |(name, database_name): (&str, &str)| {
+            let mut wanted = wanted(name, digest);
+            wanted.database_name = database_name.to_owned();
+            wanted.request.open.insert("database_name".to_owned(), json!(database_name));
+            (DatasourceName::new(name), Arc::new(wanted))
+        };
+        names.map(entry).into_iter().collect::<BTreeMap<_, _>>()
+    };
+    let mut superset = Superset::default();
+    let mut now = Instant::now();
+    let mut ledger = Ledger::open(rules(false), now);
+    let first = [("a", "one"), ("b", "two"), ("c", "three"), ("d", "four")];
+    // A circle of three, and one that waits for a name which nobody waits to give up.
+    let second = [("a", "two"), ("b", "three"), ("c", "one"), ("d", "five")];
+    for (digest, names) in [(1, first), (2, second), (3, first)] {
+        ledger.want(named(names, digest), BTreeMap::new());
+        for _ in 0..200 {
+            let Some(job) = ledger.next(now) else {
+                now += Duration::from_millis(100);
+                continue;
+            };
+            ledger.record(superset.carry_out(job), now);
+        }
+        assert!(ledger.is_at_rest());
+        for (name, database_name) in names {
+            let uuid = DatasourceName::new(name).uuid(CLUSTER);
+            let row = superset.rows.values().find(|row| row.uuid == uuid).unwrap();
+            assert_eq!((&*row.name, row.mark.as_ref().unwrap().digest.clone()), (database_name, format!("digest-{digest}")));
+        }
+    }
+    assert!(superset.created.values().all(|times| *times == 1));
+}
+
+fn rules(prune: bool) -> Rules {
+    Rules {
+        cluster: CLUSTER.to_owned(),
+        pruning: Pruning { prune, max_delete: 0.5 },
+        resync: Duration::from_secs(300),
+        call_deadline: Duration::from_secs(30),
     }
 }
 

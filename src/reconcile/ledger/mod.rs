@@ -24,6 +24,9 @@ use crate::world::Fault;
 /// After how many times `resync` every connection is compared whole, whatever its list entry says.
 const WHOLE_COMPARISON: u32 = 12;
 
+/// The field that holds the name people see.
+const DATABASE_NAME: &str = "database_name";
+
 /// The ledger of one term of leadership.
 #[derive(Debug)]
 pub struct Ledger {
@@ -36,12 +39,16 @@ pub struct Ledger {
     seen: Seen,
     /// Written since the last list was asked for: a list under way may not know it yet.
     touched: BTreeSet<Uuid>,
-    /// Pushed since then: whatever `changed_on` the next list shows is our own doing.
-    fresh: BTreeSet<Uuid>,
+    /// Pushed since then, and with which digest: whatever `changed_on` the next list shows is our own doing.
+    fresh: BTreeMap<Uuid, (DatasourceName, String)>,
     unjudged: BTreeSet<DatasourceName>,
     /// With the UUID of each: the tree may drop a datasource while its job is under way.
     in_flight: BTreeMap<DatasourceName, Uuid>,
     failures: BTreeMap<DatasourceName, Backoff>,
+    /// What Superset said when it refused them last.
+    refusals: BTreeMap<DatasourceName, String>,
+    /// Of those that Superset took and did not keep: a push that succeeds must not make the next pause short again.
+    unkept: BTreeMap<DatasourceName, Backoff>,
     /// A write of theirs ended nobody knows how: not to be judged before a list that was asked for afterwards.
     awaiting_list: BTreeMap<DatasourceName, Uuid>,
     /// Those of them that have had a list since: judged once although they rest, since the write may have been carried out.
@@ -86,10 +93,12 @@ impl Ledger {
             observed: Observed::default(),
             seen: Seen::new(),
             touched: BTreeSet::new(),
-            fresh: BTreeSet::new(),
+            fresh: BTreeMap::new(),
             unjudged: BTreeSet::new(),
             in_flight: BTreeMap::new(),
             failures: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            unkept: BTreeMap::new(),
             deletions: BTreeMap::new(),
             fates: BTreeMap::new(),
             awaiting_list: BTreeMap::new(),
@@ -107,6 +116,8 @@ impl Ledger {
         for (name, new) in &wanted {
             if self.wanted.get(name) != Some(new) {
                 self.failures.remove(name);
+                self.refusals.remove(name);
+                self.unkept.remove(name);
                 self.unjudged.insert(name.clone());
             }
         }
@@ -117,6 +128,8 @@ impl Ledger {
         let (wanted, unfit) = (&self.wanted, &self.unfit);
         self.fates.retain(|name, _| wanted.contains_key(name) || unfit.contains_key(name));
         self.failures.retain(|name, _| wanted.contains_key(name));
+        self.refusals.retain(|name, _| wanted.contains_key(name));
+        self.unkept.retain(|name, _| wanted.contains_key(name));
         self.unjudged.retain(|name| wanted.contains_key(name));
         for (name, unfit) in unfit {
             let fate = Fate { state: unfit.state, uuid: unfit.uuid, database_id: None, error: Some(unfit.error.clone()) };
@@ -165,11 +178,28 @@ impl Ledger {
                 }
                 Verdict::Push(_) if self.rests(&name, now) => drop(self.doubtful.remove(&name)),
                 Verdict::Push(step) => {
+                    let step = self.step_aside(wanted).unwrap_or(step);
                     let wanted = Some(Arc::clone(wanted));
                     return Some(self.begin(name, step, wanted));
                 }
             }
         }
+    }
+
+    /// Datasources that change names with each other would wait for each other for ever, since no name may be there twice: one
+    /// whose new name is held by one that will move too, and whose old name another waits for, takes a name in between first.
+    fn step_aside(&self, wanted: &Wanted) -> Option<Step> {
+        let own = self.observed.by_uuid(wanted.uuid)?;
+        let holder = self.observed.by_name(&wanted.database_name).filter(|holder| holder.uuid != wanted.uuid)?;
+        let others = || self.wanted.values().filter(|other| other.uuid != wanted.uuid);
+        let will_move = others().any(|other| other.uuid == holder.uuid && other.database_name != holder.database_name);
+        if !will_move || !others().any(|other| other.database_name == own.database_name) {
+            return None;
+        }
+        let name = format!("{} (being renamed)", wanted.uuid);
+        let mut request = wanted.request.only(&[DATABASE_NAME]);
+        request.open.insert(DATABASE_NAME.to_owned(), name.into());
+        Some(Step::Update { id: own.id, request, differs: vec![DATABASE_NAME.to_owned()] })
     }
 
     fn may_begin(&self, name: &DatasourceName, now: Instant) -> bool {

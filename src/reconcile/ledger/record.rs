@@ -1,12 +1,12 @@
 //! What the ledger learns from outcomes: what Superset has now, what failed and rests, who is an orphan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use uuid::Uuid;
 
 use super::job::{Fate, Outcome};
-use super::{Ledger, List, WHOLE_COMPARISON};
+use super::{DATABASE_NAME, Ledger, List, WHOLE_COMPARISON};
 use crate::model::connection::{Connection, Mark};
 use crate::model::datasource::DatasourceName;
 use crate::model::status::DatasourceState;
@@ -47,11 +47,7 @@ impl Ledger {
     fn take_list(&mut self, connections: Vec<Connection>, now: Instant) {
         self.list = List { due: self.list.due, asked: false, sighted: true, error: None, backoff: Backoff::default() };
         self.observed.refresh(connections, &self.touched);
-        let (untouched, fresh): (BTreeSet<_>, _) = self.fresh.iter().copied().partition(|uuid| !self.touched.contains(uuid));
-        self.fresh = fresh;
-        for connection in untouched.into_iter().filter_map(|uuid| self.observed.by_uuid(uuid)) {
-            self.seen.insert(connection.uuid, connection.changed_on.clone());
-        }
+        self.confirm_pushes(now);
         let touched = &self.touched;
         let (awaiting, listed): (BTreeMap<_, _>, _) =
             std::mem::take(&mut self.awaiting_list).into_iter().partition(|(_, uuid)| touched.contains(uuid));
@@ -66,6 +62,34 @@ impl Ledger {
             // An earlier leader's last write may still be under way: look again before the first deletion.
             self.deletions.clear();
             self.list.due = self.list.due.min(self.deletions_from);
+        }
+    }
+
+    /// What was pushed before the list was asked for should be in it. What Superset took and did not keep would be pushed again
+    /// at once, for ever, and each time Superset would connect to the database behind it: so it rests as a failure does.
+    fn confirm_pushes(&mut self, now: Instant) {
+        let (untouched, fresh): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.fresh).into_iter().partition(|(uuid, _)| !self.touched.contains(uuid));
+        self.fresh = fresh;
+        for (uuid, (name, digest)) in untouched {
+            let shown = self.observed.by_uuid(uuid);
+            if let Some(connection) = shown {
+                self.seen.insert(uuid, connection.changed_on.clone());
+            }
+            let is_kept = shown.is_some_and(|connection| connection.mark.as_ref().is_some_and(|mark| mark.digest == digest));
+            let is_wanted_still = self.wanted.get(&name).is_some_and(|wanted| wanted.request.digest == digest);
+            if is_kept || !is_wanted_still {
+                self.unkept.remove(&name);
+                continue;
+            }
+            let backoff = self.unkept.remove(&name).unwrap_or_default().after_failure(now);
+            self.failures.insert(name.clone(), backoff.clone());
+            self.unkept.insert(name.clone(), backoff);
+            let (database_id, error) = match shown {
+                Some(connection) => (Some(connection.id), "superset took the connection and shows another than was pushed"),
+                None => (None, "superset took the connection and does not list it: its user may lack all database access"),
+            };
+            self.fates.insert(name, Fate { state: DatasourceState::Failed, uuid, database_id, error: Some(error.to_owned()) });
         }
     }
 
@@ -92,6 +116,7 @@ impl Ledger {
 
     fn pushed(&mut self, name: &DatasourceName, step: &Step, wanted: Option<&Wanted>, id: i64) {
         self.failures.remove(name);
+        self.refusals.remove(name);
         if let Step::Delete { uuid, .. } = step {
             self.observed.remove(*uuid);
             self.seen.remove(uuid);
@@ -99,10 +124,15 @@ impl Ledger {
             return;
         }
         let Some(wanted) = wanted else { return };
+        if let Some(connection) = self.moved_aside(step, wanted) {
+            self.observed.put(connection);
+            self.unjudged.insert(name.clone());
+            return;
+        }
         let mark = Some(Mark { name: name.as_str().to_owned(), digest: wanted.request.digest.clone() });
         let changed_on = String::new();
         self.seen.insert(wanted.uuid, changed_on.clone());
-        self.fresh.insert(wanted.uuid);
+        self.fresh.insert(wanted.uuid, (name.clone(), wanted.request.digest.clone()));
         self.observed.put(Connection { id, uuid: wanted.uuid, database_name: wanted.database_name.clone(), changed_on, mark });
         // Judged again rather than believed: it may be wanted otherwise by now.
         self.unjudged.insert(name.clone());
@@ -111,6 +141,14 @@ impl Ledger {
         {
             self.settle(name, &Settled::InSync { id });
         }
+    }
+
+    /// The connection as it is now, if the step gave it a name only until its own is free.
+    fn moved_aside(&self, step: &Step, wanted: &Wanted) -> Option<Connection> {
+        let Step::Update { request, .. } = step else { return None };
+        let name = request.open.get(DATABASE_NAME)?.as_str().filter(|name| *name != wanted.database_name)?;
+        let before = self.observed.by_uuid(wanted.uuid)?;
+        Some(Connection { database_name: name.to_owned(), changed_on: String::new(), ..before.clone() })
     }
 
     fn fail(&mut self, name: &DatasourceName, uuid: Uuid, fault: &Fault, now: Instant) {
@@ -132,6 +170,9 @@ impl Ledger {
             backoff.after_failure(now)
         };
         self.failures.insert(name.clone(), backoff);
+        if fault.kind == FaultKind::Refused {
+            self.refusals.insert(name.clone(), fault.message.clone());
+        }
         if let Some(wanted) = self.wanted.get(name) {
             let database_id = self.observed.by_uuid(wanted.uuid).map(|connection| connection.id);
             let fate = Fate { state: fault.kind.state(), uuid: wanted.uuid, database_id, error: Some(fault.message.clone()) };
@@ -152,7 +193,9 @@ impl Ledger {
                 if let Some(connection) = self.observed.by_uuid(uuid) {
                     self.seen.insert(uuid, connection.changed_on.clone());
                 }
-                Fate { state: DatasourceState::InSync, uuid, database_id: Some(*id), error: None }
+                // Up to 5.0, Superset stores a connection whose tunnel does not open, and refuses it all the same.
+                let error = self.refusals.get(name).map(|why| format!("superset has it as wanted, and said: {why}"));
+                Fate { state: DatasourceState::InSync, uuid, database_id: Some(*id), error }
             }
             Settled::Conflict { id } => {
                 let error = format!("superset has another connection named {:?} (id {id})", wanted.database_name);

@@ -73,6 +73,28 @@ async fn law_8_a_foreign_connection_of_the_same_name_is_a_conflict_until_it_is_a
 }
 
 #[tokio::test]
+async fn datasources_that_swap_their_names_stay_the_same_connections() {
+    let scene = Scene::of("swapped").await;
+    let called = |name: &str| json!({"database_name": format!("Swapped {name}"), "sqlalchemy_uri": "duckdb:///:memory:"});
+    for (node, name) in [("swapped-1", "east"), ("swapped-2", "west")] {
+        scene.tree.datasource(node, &called(name)).await;
+    }
+    let agent = scene.agent("a").started().await;
+    agent.datasources(&["swapped-1", "swapped-2"], "in_sync").await;
+    let person = scene.person().await;
+    let (east, west) = (person.named("Swapped east").await, person.named("Swapped west").await);
+    for (node, name) in [("swapped-1", "west"), ("swapped-2", "east")] {
+        scene.tree.datasource(node, &called(name)).await;
+    }
+    eventually("they have swapped", async || {
+        let now = (person.named("Swapped west").await, person.named("Swapped east").await);
+        (now.0.first()?["id"] == east[0]["id"] && now.1.first()?["id"] == west[0]["id"]).then_some(())
+    })
+    .await;
+    agent.datasources(&["swapped-1", "swapped-2"], "in_sync").await;
+}
+
+#[tokio::test]
 async fn law_8_what_the_tree_no_longer_has_goes_a_few_at_once_and_not_while_something_uses_it() {
     let (scene, mariadb) = tokio::join!(Scene::of("pruned"), mariadb());
     let uri = format!("mysql+pymysql://root:password@127.0.0.1:{}/sales", mariadb.port);

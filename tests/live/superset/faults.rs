@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use setkeeper::superset::error::{CallError, Retry};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::{client, client_with, create, datasource, listed, request_for, told};
 use crate::support::http_proxy::{Fault, Proxy};
@@ -157,6 +158,42 @@ async fn a_list_that_is_not_whole_is_no_list() {
     proxy.fault(LIST, 3, Fault::Answer(part));
     let error = client(&proxy.url).list().await.unwrap_err();
     assert_eq!(error.to_string(), "superset answered what was not expected: 0 of 3 connections");
+}
+
+#[tokio::test]
+async fn a_list_of_another_shape_is_no_list_and_no_panic() {
+    let proxy = proxy().await;
+    for answer in [
+        "HTTP/1.1 200 OK\nContent-Type: application/json\nContent-Length: 3\n\n\"x\"",
+        "HTTP/1.1 200 OK\nContent-Type: application/json\nContent-Length: 2\n\n[]",
+        "HTTP/1.1 200 OK\nContent-Type: application/json\nContent-Length: 4\n\nnull",
+    ] {
+        proxy.fault(LIST, 1, Fault::Answer(answer));
+        let error = client(&proxy.url).list().await.unwrap_err();
+        assert_eq!(error.to_string(), "superset answered what was not expected: a list of connections of another shape");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_cut_before_it_fills_the_memory() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let endless = tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        assert!(connection.read(&mut [0; 4096]).await.unwrap() > 0);
+        let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
+        let mut sent = connection.write(head).await.unwrap();
+        let spaces = vec![b' '; 65_536];
+        while let Ok(more) = connection.write(&spaces).await {
+            sent += more;
+        }
+        sent
+    });
+    let error = client(&url).list().await.unwrap_err();
+    let expected = "superset answered what was not expected: more than 33554432 bytes to POST /api/v1/security/login";
+    assert_eq!(error.to_string(), expected);
+    let sent = endless.await.unwrap();
+    assert!(sent < 64 * 1024 * 1024, "{sent}");
 }
 
 #[tokio::test]

@@ -25,6 +25,9 @@ use super::PATIENCE;
 /// The session timeout of tests, unless they say otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How often everything is read: rarely enough that what arrives earlier was announced.
+const RESYNC: Duration = Duration::from_secs(10);
+
 /// How to reach the tree at `/superset`, openly.
 pub fn settings(connect: &str) -> Zookeeper {
     Zookeeper {
@@ -88,7 +91,8 @@ impl Agent {
         let record = watch::Sender::new(Some(record(&id)));
         let entitled = watch::Sender::new(true);
         let statuses = watch::Sender::new(None);
-        let inputs = Inputs { record: record.subscribe(), entitled: entitled.subscribe(), statuses: statuses.subscribe() };
+        let inputs =
+            Inputs { record: record.subscribe(), entitled: entitled.subscribe(), statuses: statuses.subscribe(), resync: RESYNC };
         let (tree_tx, tree) = watch::channel(None);
         let (link_tx, link) = watch::channel(Link::default());
         let (standing_tx, standing) = watch::channel(Standing::Follower);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use setkeeper::model::snapshot::Content;
+use setkeeper::model::snapshot::{Content, Tree};
 use setkeeper::settings::Layout;
 use setkeeper::zookeeper::cluster::{Cluster, LIMIT};
 use setkeeper::zookeeper::link::Link;
@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use zookeeper_client as zk;
 
 use crate::support::agent::{Agent, access, access_with, client, content, layout, open, settings, statuses, text};
-use crate::support::eventually;
 use crate::support::server::Server;
+use crate::support::{PATIENCE, eventually};
 
 #[tokio::test]
 async fn agents_that_start_at_once_make_the_tree_and_one_key() {
@@ -205,6 +205,30 @@ async fn law_2_a_fragment_without_read_permission_is_unreadable_and_not_absent()
     // The rest of the tree still moves.
     client.set_data("/superset/config/20-b", b"A: 2", None).await.unwrap();
     fresh.has("20-b", "A: 2").await;
+}
+
+#[tokio::test]
+async fn what_nothing_announced_is_found_at_the_next_resync() {
+    let server = Server::start().await;
+    let client = zk::Client::connector().connect(&server.connect()).await.unwrap();
+    client.auth("digest", b"somebody:else").await.unwrap();
+    let mut agent = Agent::start(&server.connect(), "a");
+    agent.tree_where("anything", |_| true).await;
+    client.create("/superset/config/10-a", b"A: 1", &open()).await.unwrap();
+    agent.has("10-a", "A: 1").await;
+    // Of a node that a session may not read, it is told nothing; nor that it may again.
+    let theirs = [zk::Acl::new(zk::Permission::ALL, zk::AuthId::new("auth", ""))];
+    client.set_acl("/superset/config/10-a", &theirs, None).await.unwrap();
+    client.set_data("/superset/config/10-a", b"A: 2", None).await.unwrap();
+    let everybodys = [zk::Acl::new(zk::Permission::ALL, zk::AuthId::new("world", "anyone"))];
+    client.set_acl("/superset/config/10-a", &everybodys, None).await.unwrap();
+    agent.has("10-a", "A: 2").await;
+    // A deleted key would be another one to whoever comes next.
+    let key = agent.tree.borrow().as_ref().unwrap().key.digest("x").short();
+    client.delete("/superset/key", None).await.unwrap();
+    let other = |tree: &Option<Tree>| tree.as_ref().is_some_and(|tree| tree.key.digest("x").short() != key);
+    tokio::time::timeout(PATIENCE, agent.tree.wait_for(other)).await.expect("the key stayed").unwrap();
+    assert!(client.check_stat("/superset/key").await.unwrap().is_some());
 }
 
 #[tokio::test]
