@@ -18,7 +18,7 @@ use super::scratch::{Scratch, make_folder, sweep};
 use super::template::{Making, Superset};
 use super::{env_file, interpret, programs, python};
 use crate::model::digest::{DigestKey, Revision};
-use crate::model::secret::SecretText;
+use crate::model::secret::{SECRET_WORDS, SecretText};
 use crate::settings::release::CheckRequired;
 use crate::settings::{Reference, Settings, Source};
 
@@ -63,7 +63,7 @@ impl Level {
 /// What is checked.
 #[derive(Clone, Debug)]
 pub struct Candidate {
-    /// Where it would lie: its `__file__`, and what its errors name. A full path.
+    /// Where it would lie: its `__file__`, and what its errors name.
     pub path: PathBuf,
     /// The whole file.
     pub text: SecretText,
@@ -136,6 +136,7 @@ impl Checker {
     }
 
     async fn try_check(&self, key: &DigestKey, candidate: &Candidate) -> Result<Report, CheckError> {
+        let path = self.path(candidate)?;
         let mut environment = self.environment()?;
         let python = self.python(&environment)?;
         let template = match self.level {
@@ -148,7 +149,6 @@ impl Checker {
             fs::copy(template, &database).map_err(|source| CheckError::Scratch { path: database.clone(), source })?;
         }
         scratch.write("candidate", candidate.text.expose().as_bytes())?;
-        let path = told(&candidate.path);
         let shim = OsString::from(programs::SHIM_MODULE);
         let config_module = environment.insert("SUPERSET_CONFIG".into(), shim).filter(|module| !module.is_empty());
         environment.insert("SUPERSET_CONFIG_PATH".into(), OsString::from(&path));
@@ -156,6 +156,7 @@ impl Checker {
             "level": self.level.word(),
             "candidate": told(&scratch.path("candidate")),
             "path": path,
+            "secret_words": SECRET_WORDS,
             "config_module": config_module.map_or_else(|| "superset.config".into(), |module| module.to_string_lossy().into_owned()),
             "database": told(&database),
             "home": told(&scratch.path("home")),
@@ -170,6 +171,16 @@ impl Checker {
             told,
         });
         Ok(interpret::report(&ended.await?, &candidate.secrets, &environment, key, self.limit))
+    }
+
+    /// The candidate's path, in full, as Superset's loader will ask for it.
+    fn path(&self, candidate: &Candidate) -> Result<String, CheckError> {
+        let path = &candidate.path;
+        let path = std::path::absolute(path).map_err(|source| CheckError::Scratch { path: path.clone(), source })?;
+        if self.level == Level::App && path.extension().is_none_or(|extension| extension != "py") {
+            return Err(CheckError::NotPython { path });
+        }
+        Ok(told(&path))
     }
 
     async fn template(&self, environment: &Environment) -> Result<PathBuf, CheckError> {

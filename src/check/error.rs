@@ -24,6 +24,12 @@ pub enum CheckError {
         /// The Python.
         python: PathBuf,
     },
+    /// Superset would refuse the path, whatever lies there.
+    #[error("Superset loads no config from {}: its name does not end in .py", path.display())]
+    NotPython {
+        /// The path.
+        path: PathBuf,
+    },
     /// The Python could not be started, or not made to answer.
     #[error("failed to run {}", python.display())]
     Run {
@@ -79,6 +85,7 @@ impl CheckError {
             Self::NoProgram | Self::NoInterpreter { .. } | Self::NoSuperset { .. } | Self::Run { .. } => {
                 Some("set check.python to Superset's own Python, such as /app/.venv/bin/python")
             }
+            Self::NotPython { .. } => Some("give render.superset_config.path a name that ends in .py"),
             Self::EnvLines { .. } => Some("write one NAME=value a line"),
             Self::EnvFile { .. } => Some("let this agent's user read the file that check.env_file names"),
             Self::Scratch { .. } => Some("set state_dir to a folder that this agent's user may write, with some space left"),

@@ -19,6 +19,9 @@ const LINES: usize = 20;
 /// A shorter value of a variable is part of ordinary words, and its name alone makes it no secret.
 const SHORT: usize = 4;
 
+/// What a shell calls the folders it works in looks like the name of a password.
+const FOLDERS: [&str; 2] = ["PWD", "OLDPWD"];
+
 /// All that a program answered.
 #[derive(Default)]
 pub(super) struct Answers {
@@ -152,6 +155,7 @@ pub(super) fn scrub<'a>(secrets: impl Iterator<Item = &'a SecretText>, environme
     let of_environment = environment
         .iter()
         .filter_map(|(name, value)| Some((name.to_str()?, value.to_str()?)))
+        .filter(|(name, _)| !FOLDERS.contains(name))
         .filter_map(|(name, value)| if is_secret_name(name) { Some(value) } else { password(value) })
         .filter(|value| value.len() >= SHORT)
         .map(SecretText::new);

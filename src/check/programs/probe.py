@@ -20,7 +20,6 @@ CACHES = {
     "FILTER_STATE_CACHE_CONFIG": True,
     "EXPLORE_FORM_DATA_CACHE_CONFIG": True,
 }
-SECRET_WORDS = ("PASSWORD", "SECRET", "TOKEN", "_KEY")
 # These connect when they are constructed.
 CONNECTING_CACHES = ("RedisClusterCache", "rediscluster", "uwsgi", "UWSGICache")
 CONNECTING_SESSIONS = ("mongodb", "sqlalchemy", "dynamodb")
@@ -129,7 +128,7 @@ class Probe:
 
     def secrets(self):
         """Those that the candidate sets itself, as far as it got: the defaults are known to everybody."""
-        return sorted(secrets_in(dict(vars(self.module)))) if self.module else []
+        return sorted(secrets_in(dict(vars(self.module)), self.job["secret_words"])) if self.module else []
 
     def portable(self, uri):
         """The default URI lies in Superset's home, which is another one in each check."""
@@ -210,8 +209,11 @@ class Probe:
         scheme = urlparse(uri).scheme
         if scheme not in SCHEMES:
             raise Wrong("its scheme is not one of a storage that the rate limiter knows")
+        options = original.get("RATELIMIT_STORAGE_OPTIONS") or {}
+        if not isinstance(options, dict):
+            raise Wrong("RATELIMIT_STORAGE_OPTIONS must be a dict")
         if scheme in CONSTRUCTED_LIMITS:
-            storage_from_string(uri, **(original.get("RATELIMIT_STORAGE_OPTIONS") or {}))
+            storage_from_string(uri, **options)
 
     def try_session(self, original):
         from flask_session import Session
@@ -258,9 +260,18 @@ class Probe:
         conf = celery_app.conf
         _ = conf.broker_url
         celery_app.loader.import_default_modules()
-        for name, entry in (conf.beat_schedule or {}).items():
+        self.enter("celery beat_schedule")
+        schedule = conf.beat_schedule or {}
+        if not isinstance(schedule, dict):
+            raise Wrong(f"it must be a dict, not {type(schedule).__name__}")
+        for name, entry in schedule.items():
             self.enter(f"celery beat_schedule {name!r}")
-            entry = ScheduleEntry(**dict(entry, name=name, app=celery_app))
+            if not isinstance(entry, dict):
+                raise Wrong(f"it must be a dict, not {type(entry).__name__}")
+            try:
+                entry = ScheduleEntry(**dict(entry, name=name, app=celery_app))
+            except TypeError as error:
+                raise Wrong(str(error)) from error
             if not entry.task or not hasattr(entry.schedule, "is_due"):
                 raise Wrong("it must name a task and a schedule")
 
@@ -289,6 +300,8 @@ class Probe:
 
     def failure(self, error):
         outcome, why = classify(error, self.job["path"])
+        if outcome == "invalid" and self.trial != "syntax" and not isinstance(error, Wrong) and raised_here(error):
+            outcome, why = "inconclusive", f"the check itself failed: {why}"
         return {"outcome": outcome, "trial": self.trial, "why": why, "warnings": self.warnings}
 
 
@@ -332,10 +345,21 @@ def classify(error, path):
 
 
 def raised_by_environ(error):
-    at, room = error.__traceback__, None
+    frame = innermost(error)
+    return frame is not None and frame.f_globals.get("__name__") == "os"
+
+
+def raised_here(error):
+    """A fault of ours, or something that another Superset has elsewhere: it is not the candidate's."""
+    frame = innermost(error)
+    return frame is not None and frame.f_code.co_filename == __file__
+
+
+def innermost(error):
+    at, frame = error.__traceback__, None
     while at is not None:
-        at, room = at.tb_next, at.tb_frame.f_globals.get("__name__")
-    return room == "os"
+        at, frame = at.tb_next, at.tb_frame
+    return frame
 
 
 def line_in(error, path):
@@ -372,21 +396,22 @@ def text_of(value):
     return render(hide_password=False) if render else None
 
 
-def secrets_in(value, name="", depth=0):
+def secrets_in(value, words, name="", depth=0):
     """Texts under names of secrets, and passwords of URIs, at any depth that a person would write."""
     found = set()
     if depth > 6:
         return found
     if isinstance(value, dict):
         for key, inner in list(value.items()):
-            found |= secrets_in(inner, key if isinstance(key, str) else name, depth + 1)
+            found |= secrets_in(inner, words, key if isinstance(key, str) else name, depth + 1)
     elif isinstance(value, (list, tuple, set)):
         for inner in list(value):
-            found |= secrets_in(inner, name, depth + 1)
+            found |= secrets_in(inner, words, name, depth + 1)
     elif isinstance(value, type) and depth <= 1:
-        found |= secrets_in({key: inner for key, inner in vars(value).items() if key[:2] != "__"}, name, depth + 1)
+        own = {key: inner for key, inner in vars(value).items() if key[:2] != "__"}
+        found |= secrets_in(own, words, name, depth + 1)
     elif (text := text_of(value)) is not None:
-        if any(word in name.upper() for word in SECRET_WORDS):
+        if any(word in name.upper() for word in words):
             found.add(text)
         before, sign, _ = text.partition("://")[2].rpartition("@")
         if sign and ":" in before:

@@ -64,6 +64,11 @@ async fn what_superset_does_not_start_with_or_answers_with_an_error_is_invalid()
              beat_schedule = {'reports': {'task': 'x', 'schedule': 'often'}}\nCELERY_CONFIG = CeleryConfig",
             "celery beat_schedule 'reports': ",
         ),
+        (
+            "class CeleryConfig:\n    broker_url = 'redis://:canary-broker@127.0.0.1:1/0'\n    \
+             beat_schedule = {'reports': {'task': 'x', 'schedule': 60, 'nosuch': 1}}\nCELERY_CONFIG = CeleryConfig",
+            "celery beat_schedule 'reports': ",
+        ),
     ] {
         expect(&checker, lines, Invalid, why).await;
     }
