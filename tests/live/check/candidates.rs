@@ -1,20 +1,17 @@
 //! What a check says of candidates, each broken in one way.
 
 use std::fs;
-use std::time::Duration;
 
 use setkeeper::check::checker::{Checker, Level};
 use setkeeper::check::report::Outcome::{Inconclusive, Invalid, Proven};
 use setkeeper::model::digest::Revision;
 
-use super::support::{BASE, candidate, check, checker, environment, expect, key, settings, shared_folder, whole};
+use super::support::{BASE, PATIENT, candidate, check, checker, environment, expect, key, settings, shared_folder, whole};
 use crate::support::services::{python, version};
-
-const LONG: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn a_good_candidate_is_proven_and_its_protected_settings_are_told_apart() {
-    let checker = checker(LONG);
+    let checker = checker(PATIENT);
     let good = check(&checker, &candidate("ROW_LIMIT = 'many'")).await;
     assert_eq!((good.outcome, good.why.as_str()), (Proven, "passed"), "{good:#?}");
     assert_eq!(good.warnings, ["ROW_LIMIT is str, and the default is int"]);
@@ -27,7 +24,7 @@ async fn a_good_candidate_is_proven_and_its_protected_settings_are_told_apart() 
 
 #[tokio::test]
 async fn the_default_metadata_uri_is_the_same_in_every_check() {
-    let checker = checker(LONG);
+    let checker = checker(PATIENT);
     let text = whole("SECRET_KEY = 'canary-key-of-the-candidate'\n");
     let (one, other) = (check(&checker, &text).await, check(&checker, &text).await);
     assert_eq!((one.outcome, &one.protected), (Proven, &other.protected), "{one:#?}");
@@ -35,7 +32,7 @@ async fn the_default_metadata_uri_is_the_same_in_every_check() {
 
 #[tokio::test]
 async fn what_does_not_load_is_invalid_and_what_is_missing_here_is_inconclusive() {
-    let checker = checker(LONG);
+    let checker = checker(PATIENT);
     for (lines, outcome, why) in [
         ("X = (", Invalid, "syntax: SyntaxError: '(' was never closed (/etc/superset/superset_config.py, line 4)"),
         ("SECRET_KEY = 'canary", Invalid, "syntax: SyntaxError: unterminated string literal"),
@@ -53,7 +50,7 @@ async fn what_does_not_load_is_invalid_and_what_is_missing_here_is_inconclusive(
 
 #[tokio::test]
 async fn what_superset_does_not_start_with_or_answers_with_an_error_is_invalid() {
-    let checker = checker(LONG);
+    let checker = checker(PATIENT);
     for (lines, why) in [
         ("FEATURE_FLAGS = ['A']", "create_app: ValueError"),
         ("HTTP_HEADERS = 3", "request /health: Superset answers with status 500: TypeError: 'int' object is not a mapping"),
@@ -76,7 +73,7 @@ async fn what_superset_does_not_start_with_or_answers_with_an_error_is_invalid()
 
 #[tokio::test]
 async fn parts_that_the_check_replaces_are_tried_apart() {
-    let checker = checker(LONG);
+    let checker = checker(PATIENT);
     for (lines, why) in [
         ("SECRET_KEY = ''", "SECRET_KEY: it must be a text that is not empty"),
         ("SECRET_KEY = None", "SECRET_KEY: it must be a text that is not empty"),
@@ -96,7 +93,7 @@ async fn parts_that_the_check_replaces_are_tried_apart() {
 
 #[tokio::test]
 async fn what_answers_with_a_redirect_or_elsewhere_is_proven() {
-    let checker = checker(LONG);
+    let checker = checker(PATIENT);
     for lines in [
         "TALISMAN_ENABLED = True\nTALISMAN_CONFIG = {'force_https': True, 'content_security_policy': None}",
         "SERVER_NAME = 'superset.example.com'\nENABLE_PROXY_FIX = True",
@@ -138,7 +135,7 @@ async fn file_of_the_candidate_is_the_live_one_although_another_lies_there() {
     let lines = "import os, sys\nsys.path.insert(0, os.path.dirname(__file__))\nimport beside_the_config";
     let mut candidate = candidate(lines);
     candidate.path = live;
-    let report = check(&checker(LONG), &candidate).await;
+    let report = check(&checker(PATIENT), &candidate).await;
     assert_eq!(report.outcome, Proven, "{report:#?}");
 }
 

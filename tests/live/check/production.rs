@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use setkeeper::check::checker::{Checker, Level};
 use setkeeper::check::report::Outcome::Proven;
@@ -128,8 +128,7 @@ async fn a_metadata_database_in_a_file_and_supersets_home_stay_as_they_are() {
         metadata = metadata.display()
     );
     let before = all_files(home.path());
-    let mut settings = settings(&shared_folder());
-    settings.check.timeout = Duration::from_secs(120);
+    let settings = settings(&shared_folder());
     let mut variables = environment();
     variables.push(("SUPERSET_HOME".into(), home.path().into()));
     let report = check(&Checker::new(Level::App, &settings, variables), &whole(&config)).await;

@@ -20,6 +20,9 @@ pub const BASE: &str = "SECRET_KEY = 'canary-key-of-the-candidate'\n\
     SQLALCHEMY_DATABASE_URI = 'postgresql://bob:canary-password@127.0.0.1:1/superset'\n\
     SQLALCHEMY_ENGINE_OPTIONS = {'max_overflow': 3, 'connect_args': {'sslmode': 'disable'}}\n";
 
+/// A check has the lowest priority: beside other tests it takes many times its three seconds.
+pub const PATIENT: Duration = Duration::from_secs(300);
+
 pub fn key() -> DigestKey {
     DigestKey::from_bytes(&[7; DigestKey::LEN]).unwrap()
 }
@@ -32,6 +35,7 @@ pub fn settings(folder: &Path) -> Settings {
     let sources = Sources { file: Some(("test", &text)), env: &env, flags: &flags, host: "test", read_file: &read_file };
     let mut settings = load(&sources).unwrap();
     settings.check.python = Some(python());
+    settings.check.timeout = PATIENT;
     settings
 }
 
