@@ -31,9 +31,9 @@ live: ## the tests on a real ZooKeeper and a real Superset
 	$(CARGO) test --locked --test live -- --test-threads=2
 
 test-matrix: ## the live Superset tests on every supported version
-	tests/services/setup zookeeper mariadb postgres superset=6.1.0 superset=5.0.0 superset=4.1.4
+	tests/services/setup zookeeper mariadb postgres redis superset=6.1.0 superset=5.0.0 superset=4.1.4
 	for version in 6.1.0 5.0.0 4.1.4; do \
-	  SETKEEPER_TEST_SUPERSET=$$version $(CARGO) test --locked --test live superset:: -- --test-threads=2; \
+	  SETKEEPER_TEST_SUPERSET=$$version $(CARGO) test --locked --test live -- superset:: check:: --test-threads=2; \
 	done
 
 soak: ## simulate as many more rollouts as time allows (SEEDS=100000)

@@ -32,6 +32,7 @@
 //! - [`zookeeper`]: all that knows ZooKeeper
 //! - [`directory`]: the same tree from a folder
 //! - [`superset`]: all that knows Superset
+//! - [`check`]: whether a candidate loads, tried in a scratch place
 //! - [`world`]: what the loops see of the outside
 //! - [`live`]: the real outside
 //! - [`reconcile`]: the loops
@@ -71,6 +72,7 @@
 
 pub mod agent;
 pub mod catalogue;
+pub mod check;
 pub mod cli;
 pub mod commands;
 pub mod desired;

@@ -25,6 +25,7 @@ const ORDER: &[&str] = &[
     "zookeeper",
     "directory",
     "superset",
+    "check",
     "world",
     "live",
     "reconcile",

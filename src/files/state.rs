@@ -13,6 +13,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rand::Rng;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
@@ -58,7 +59,7 @@ pub enum StateError {
         source: io::Error,
     },
     /// The record could not be put into words.
-    #[error("failed to encode the last good revision")]
+    #[error("failed to encode a record of the state")]
     Encode(#[from] serde_json::Error),
     /// A new key could not be stored.
     #[error("failed to store a new key at {path}")]
@@ -215,21 +216,12 @@ impl StateDir {
 
     /// Reads the last good revision. A damaged record is kept aside and reported.
     pub fn last_good(&self) -> Result<Loaded<LastGood>, StateError> {
-        let path = self.path.join(LAST_GOOD);
-        match read_record(&path)? {
-            Read::Nothing => Ok(Loaded { value: None, problem: None }),
-            Read::Sound(value) => Ok(Loaded { value: Some(value), problem: None }),
-            Read::Damaged(why) => Ok(Loaded { value: None, problem: Some(keep_aside(&path, &why)?) }),
-        }
+        load_record(&self.path.join(LAST_GOOD))
     }
 
     /// Stores the last good revision; says whether anything had to be written.
     pub fn save(&self, last_good: &LastGood) -> Result<bool, StateError> {
-        let body = serde_json::to_string(last_good)?;
-        let bytes = format!("{FORM}{}\n{body}\n", hex(&Sha256::digest(body.as_bytes()))).into_bytes();
-        let mut stage = Stage::default();
-        stage.add(&Wanted { path: self.path.join(LAST_GOOD), bytes, mode: MODE })?;
-        Ok(!stage.commit()?.replaced.is_empty())
+        save_record(&self.path.join(LAST_GOOD), last_good)
     }
 
     /// The key under which a directory source's tree is digested: random, made once, the same ever after.
@@ -247,6 +239,24 @@ impl StateDir {
     }
 }
 
+/// Reads one record of the state. A damaged one is kept aside and reported.
+pub fn load_record<T: DeserializeOwned>(path: &Path) -> Result<Loaded<T>, StateError> {
+    match read_record(path)? {
+        Read::Nothing => Ok(Loaded { value: None, problem: None }),
+        Read::Sound(value) => Ok(Loaded { value: Some(value), problem: None }),
+        Read::Damaged(why) => Ok(Loaded { value: None, problem: Some(keep_aside(path, &why)?) }),
+    }
+}
+
+/// Stores one record of the state; says whether anything had to be written.
+pub fn save_record<T: Serialize>(path: &Path, record: &T) -> Result<bool, StateError> {
+    let body = serde_json::to_string(record)?;
+    let bytes = format!("{FORM}{}\n{body}\n", hex(&Sha256::digest(body.as_bytes()))).into_bytes();
+    let mut stage = Stage::default();
+    stage.add(&Wanted { path: path.to_owned(), bytes, mode: MODE })?;
+    Ok(!stage.commit()?.replaced.is_empty())
+}
+
 /// Reads the last good revision of an agent that may be running, as commands do: takes no lock and changes nothing.
 pub fn peek(state_dir: &Path) -> Result<Option<LastGood>, StateError> {
     match read_record(&state_dir.join(LAST_GOOD))? {
@@ -260,19 +270,19 @@ pub fn peek_key(state_dir: &Path) -> Result<Option<DigestKey>, StateError> {
     Ok(observe(&state_dir.join(KEY))?.and_then(|seen| DigestKey::from_bytes(&seen.bytes)))
 }
 
-enum Read {
+enum Read<T> {
     Nothing,
-    Sound(LastGood),
+    Sound(T),
     Damaged(String),
 }
 
-fn read_record(path: &Path) -> Result<Read, StateError> {
+fn read_record<T: DeserializeOwned>(path: &Path) -> Result<Read<T>, StateError> {
     let Some(seen) = observe(path)? else { return Ok(Read::Nothing) };
     Ok(parse_record(&seen.bytes).map_or_else(|why| Read::Damaged(why.to_owned()), Read::Sound))
 }
 
 /// Says what is wrong without quoting anything: the record holds files that may hold secrets.
-fn parse_record(bytes: &[u8]) -> Result<LastGood, &'static str> {
+fn parse_record<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, &'static str> {
     let text = str::from_utf8(bytes).map_err(|_| "it is not text")?;
     let (first, body) = text.split_once('\n').ok_or("it ends in its first line")?;
     let digest = first.strip_prefix(FORM).ok_or("it is not in the form that this version writes")?;

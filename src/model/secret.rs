@@ -50,7 +50,8 @@ impl Eq for SecretText {}
 
 /// What the names of secrets hold: the first four are the contract; by the others drivers take a password or a login too
 /// (`passwd` and `pwd` of PyMySQL and ODBC, the header `Authorization` of Trino).
-const SECRET_WORDS: [&str; 9] = ["PASSWORD", "SECRET", "TOKEN", "_KEY", "PASSWD", "PWD", "PASSPHRASE", "AUTHORIZATION", "APIKEY"];
+pub const SECRET_WORDS: [&str; 9] =
+    ["PASSWORD", "SECRET", "TOKEN", "_KEY", "PASSWD", "PWD", "PASSPHRASE", "AUTHORIZATION", "APIKEY"];
 
 /// Whether a key of this name holds a secret wherever it stands.
 #[must_use]

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its support too")]
 
 mod agent;
+mod check;
 mod commands;
 mod process;
 mod superset;

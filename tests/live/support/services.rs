@@ -53,6 +53,13 @@ impl Service {
     }
 }
 
+impl Service {
+    /// What it has said.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
 impl Drop for Service {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
@@ -251,6 +258,32 @@ pub async fn mariadb() -> &'static Service {
 pub async fn redis() -> &'static Service {
     static SHARED: OnceCell<Service> = OnceCell::const_new();
     SHARED.get_or_init(|| database("redis")).await
+}
+
+/// A PostgreSQL of one's own, which writes down every connection.
+pub async fn postgres_with_a_log() -> Service {
+    let postgres = database("postgres").await;
+    let script = "import sys, psycopg2\n\
+        connection = psycopg2.connect(host='127.0.0.1', port=sys.argv[1], user='postgres', dbname='superset')\n\
+        connection.autocommit = True\n\
+        connection.cursor().execute('ALTER SYSTEM SET log_connections = on')\n\
+        connection.cursor().execute('SELECT pg_reload_conf()')";
+    let port = postgres.port.to_string();
+    let made = Command::new(service("superset")).args(["python", "--version", &version(), "-c", script, &port]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    postgres
+}
+
+/// A Redis of one's own.
+pub async fn redis_of_ones_own() -> Service {
+    database("redis").await
+}
+
+/// The Python of the Superset under test.
+pub fn python() -> PathBuf {
+    let cache =
+        std::env::var_os("SETKEEPER_CACHE").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache"), PathBuf::from);
+    cache.join(format!("superset-{}/venv/bin/python", version()))
 }
 
 async fn database(script: &str) -> Service {

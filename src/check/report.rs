@@ -1,0 +1,131 @@
+//! What a check found, in words that may be shown to anybody.
+//!
+//! Pure. [`judge`] says what a failure is worth once the last good revision went through the same check: where that fails too,
+//! the machine is at fault and not the candidate.
+
+use serde::{Deserialize, Serialize};
+
+/// What a check came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The candidate passed all that the level asks for.
+    Proven,
+    /// The candidate is at fault, here and anywhere.
+    Invalid,
+    /// Nothing is known about the candidate: time, memory, or something that is missing here.
+    Inconclusive,
+}
+
+/// What must not change unnoticed, as digests under the cluster's key; `None` where it is not set or was not reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protected {
+    /// Of the loaded `SECRET_KEY`: another one boots, and has lost every stored password.
+    pub secret_key: Option<String>,
+    /// Of the loaded `SQLALCHEMY_DATABASE_URI`: another one boots, and shows another Superset.
+    pub metadata_uri: Option<String>,
+}
+
+impl Protected {
+    /// The names of the protected settings that differ from those of the last good revision.
+    #[must_use]
+    pub fn changed_from(&self, last_good: &Self) -> Vec<&'static str> {
+        let differ = |new: &Option<String>, old: &Option<String>| new.is_some() && old.is_some() && new != old;
+        let mut changed = Vec::new();
+        if differ(&self.secret_key, &last_good.secret_key) {
+            changed.push("SECRET_KEY");
+        }
+        if differ(&self.metadata_uri, &last_good.metadata_uri) {
+            changed.push("SQLALCHEMY_DATABASE_URI");
+        }
+        changed
+    }
+}
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// What it came to.
+    pub outcome: Outcome,
+    /// The trial and what it said, in one line without secrets.
+    pub why: String,
+    /// The end of what Superset and the candidate printed, without secrets.
+    pub last_lines: Vec<String>,
+    /// What boots and is probably wrong: settings of another type than their default.
+    pub warnings: Vec<String>,
+    /// What must not change unnoticed.
+    pub protected: Protected,
+}
+
+impl Report {
+    /// A report that nothing is known, because of `why`.
+    #[must_use]
+    pub fn inconclusive(why: impl Into<String>) -> Self {
+        Self {
+            outcome: Outcome::Inconclusive,
+            why: why.into(),
+            last_lines: Vec::new(),
+            warnings: Vec::new(),
+            protected: Protected::default(),
+        }
+    }
+
+    /// Whether the last good revision must go through the same check before this is believed.
+    #[must_use]
+    pub fn needs_last_good(&self) -> bool {
+        self.outcome == Outcome::Invalid
+    }
+}
+
+/// What a candidate's report is worth beside that of the last good revision, checked now; `None` where there is none.
+#[must_use]
+pub fn judge(candidate: Report, last_good: Option<&Report>) -> Report {
+    match last_good {
+        Some(last_good) if candidate.needs_last_good() && last_good.outcome != Outcome::Proven => Report {
+            outcome: Outcome::Inconclusive,
+            why: format!("{}; but the last good revision does not pass either: {}", candidate.why, last_good.why),
+            ..candidate
+        },
+        _ => candidate,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(outcome: Outcome) -> Report {
+        Report { outcome, ..Report::inconclusive(format!("{outcome:?}")) }
+    }
+
+    #[test]
+    fn a_candidate_is_invalid_only_if_the_last_good_revision_passes_now() {
+        use Outcome::{Inconclusive, Invalid, Proven};
+        for (candidate, last_good, expected) in [
+            (Invalid, None, Invalid),
+            (Invalid, Some(Proven), Invalid),
+            (Invalid, Some(Invalid), Inconclusive),
+            (Invalid, Some(Inconclusive), Inconclusive),
+            (Proven, Some(Invalid), Proven),
+            (Inconclusive, Some(Proven), Inconclusive),
+        ] {
+            let judged = judge(report(candidate), last_good.map(report).as_ref());
+            assert_eq!(judged.outcome, expected, "{candidate:?} {last_good:?}");
+        }
+        let judged = judge(report(Invalid), Some(&report(Invalid)));
+        assert_eq!(judged.why, "Invalid; but the last good revision does not pass either: Invalid");
+    }
+
+    #[test]
+    fn only_what_is_known_on_both_sides_counts_as_changed() {
+        let protected = |key: Option<&str>, uri: Option<&str>| Protected {
+            secret_key: key.map(ToOwned::to_owned),
+            metadata_uri: uri.map(ToOwned::to_owned),
+        };
+        let old = protected(Some("a"), Some("b"));
+        assert_eq!(old.changed_from(&old), [""; 0]);
+        assert_eq!(protected(Some("x"), Some("y")).changed_from(&old), ["SECRET_KEY", "SQLALCHEMY_DATABASE_URI"]);
+        assert_eq!(protected(None, Some("y")).changed_from(&old), ["SQLALCHEMY_DATABASE_URI"]);
+        assert_eq!(old.changed_from(&Protected::default()), [""; 0]);
+    }
+}
