@@ -25,6 +25,7 @@
 //! - [`desired`]: a snapshot to what should be true, or every problem; pure
 //! - [`render`]: what should be true to file texts and a revision; pure
 //! - [`plan`]: the difference between what is wanted and what is observed; pure
+//! - [`rollout`]: which release is meant, and its course onto this instance; pure
 //! - [`files`]: files replaced atomically, and what the agent remembers
 //! - [`secrets`]: variables and files that hold secrets, within the allow-lists
 //! - [`processes`]: what runs on this machine, and how to signal it
