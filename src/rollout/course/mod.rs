@@ -1,7 +1,7 @@
 //! The course of one release onto this instance: check, settle, slot, install, reload, verify, soak, or back.
 //!
 //! Pure bookkeeping with the clock handed in: a goal and the cluster's view go in, one [`Job`] at a time comes out, and its
-//! [`Outcome`] goes back in. Keeps law 1 (no cluster, no beginning; what is under way ends), law 4 (nothing unproven is installed),
+//! [`Outcome`](super::job::Outcome) goes back in. Keeps law 1 (no cluster, no beginning; what is under way ends), law 4 (nothing unproven is installed),
 //! law 5 (nothing begins without a slot whose lease outlasts it) and law 6 (what proved bad here is not tried again; a
 //! sick host tells nobody). It does not choose the release, nor does it know who else is at work.
 
