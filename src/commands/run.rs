@@ -1,4 +1,4 @@
-//! `run`: the agent, until TERM or INT; with a command, the supervisor of both.
+//! `run`: the agent, until TERM, INT or HUP; with a command, the supervisor of both.
 //!
 //! The supervisor is this program once more without its agent: it starts itself again as the agent, with the same words, and the
 //! command as Superset. Sets the log up first, so that everything after it is heard; a second signal while the agent
@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
@@ -100,12 +100,16 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for signals")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for signals")?;
+    // Whoever started us with `nohup` wants us to outlive the terminal.
+    let mut hangup =
+        if ignores_hangup() { None } else { Some(signal(SignalKind::hangup()).context("failed to listen for signals")?) };
     let stopping = stop.clone();
     tokio::spawn(async move {
         for second in [false, true] {
             let name = tokio::select! {
                 _ = terminate.recv() => "TERM",
                 _ = interrupt.recv() => "INT",
+                () = heard(&mut hangup) => "HUP",
             };
             if second {
                 std::process::exit(1);
@@ -115,4 +119,18 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
         }
     });
     Ok(stop)
+}
+
+async fn heard(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(hangup) => drop(hangup.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether HUP, the first signal, is in the set that this process ignores.
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & 1 == 1)
 }
