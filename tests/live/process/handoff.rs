@@ -49,7 +49,8 @@ async fn a_config_that_does_not_load_leaves_the_old_gunicorn_serving() {
     let mut stand = Stand::new("broken", Superset::place("", &[])).supervising().started().await;
     let (old, before) = (stand.master(), stand.superset.revision().await);
     let load = Load::on(&stand.superset.url);
-    stand.publish("FEATURE_FLAGS: [1]\n");
+    // Of the right type, and only Superset knows that there is no such cache.
+    stand.publish("CACHE_CONFIG: {CACHE_TYPE: nowhere}\n");
     let status = stand.agent.status_where("failed", |status| status["instance"]["state"] == "failed").await;
     let error = status["instance"]["error"].as_str().unwrap();
     assert!(error.contains("the old one serves on") && error.contains("gunicorn's log"), "{error}");
