@@ -1,9 +1,10 @@
 //! Which release an instance should run: the published one, else the last completed one, else what it has.
 //!
-//! In: what is published and what was completed last, each as far as this instance can resolve it, and the quarantine. Out: the
+//! In: what is published and what was completed last, each as far as this instance can resolve it, and the rollout record. Out: the
 //! choice with its reason. Keeps law 2 (what cannot be resolved is never a target) and law 6 (what proved bad is not tried).
 
 use crate::model::digest::{Release, Revision};
+use crate::model::rollout::Rollout;
 
 /// A release, and what this instance makes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,15 +13,6 @@ pub struct Goal {
     pub release: Release,
     /// What this instance resolves from it.
     pub revision: Revision,
-}
-
-/// A release that proved bad, and the revision that showed it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quarantined {
-    /// The release.
-    pub release: Release,
-    /// The revision, as the instance resolved it where it proved bad.
-    pub revision: Option<Revision>,
 }
 
 /// What an instance should run, and why.
@@ -56,49 +48,51 @@ impl Choice {
 
 /// Chooses. `published` and `completed` are `None` where they do not resolve here, or do not exist.
 #[must_use]
-pub fn choose(published: Option<&Goal>, completed: Option<&Goal>, quarantine: &[Quarantined]) -> Choice {
+pub fn choose(published: Option<&Goal>, completed: Option<&Goal>, rollout: &Rollout) -> Choice {
+    let bars = |goal: &Goal| rollout.bars(&goal.release, Some(&goal.revision)).is_some();
     let Some(published) = published else { return Choice::Stay(Stay::NothingPublished) };
-    if !is_quarantined(published, quarantine) {
+    if !bars(published) {
         return Choice::Published(published.clone());
     }
-    match completed.filter(|completed| !is_quarantined(completed, quarantine)) {
+    match completed.filter(|completed| !bars(completed)) {
         Some(completed) => Choice::Completed(completed.clone()),
         None => Choice::Stay(Stay::Quarantined),
     }
 }
 
-/// Whether a release, or this instance's revision of it, proved bad somewhere.
-#[must_use]
-pub fn is_quarantined(goal: &Goal, quarantine: &[Quarantined]) -> bool {
-    quarantine.iter().any(|bad| bad.release == goal.release || bad.revision.as_ref() == Some(&goal.revision))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::instance::InstanceId;
+    use crate::model::rollout::Quarantined;
 
     fn goal(release: &str, revision: &str) -> Goal {
         Goal { release: Release::new(release), revision: Revision::new(revision) }
     }
 
-    fn bad(release: &str, revision: &str) -> Quarantined {
-        Quarantined { release: Release::new(release), revision: Some(Revision::new(revision)) }
+    fn bad(releases: &[(&str, &str)]) -> Rollout {
+        let mut rollout = Rollout::default();
+        for (release, revision) in releases {
+            let instance = InstanceId::parse("a").unwrap();
+            rollout.quarantine(Quarantined::new(Release::new(*release), Revision::new(*revision), instance, "it raises"));
+        }
+        rollout
     }
 
     #[test]
     fn law_6_what_proved_bad_is_not_chosen_by_release_or_by_revision() {
         let (new, old) = (goal("2", "b"), goal("1", "a"));
-        assert_eq!(choose(Some(&new), Some(&old), &[]), Choice::Published(new.clone()));
-        assert_eq!(choose(Some(&new), Some(&old), &[bad("2", "x")]), Choice::Completed(old.clone()));
-        assert_eq!(choose(Some(&new), Some(&old), &[bad("7", "b")]), Choice::Completed(old.clone()));
-        assert_eq!(choose(Some(&new), Some(&old), &[bad("7", "x")]), Choice::Published(new.clone()));
+        assert_eq!(choose(Some(&new), Some(&old), &bad(&[])), Choice::Published(new.clone()));
+        assert_eq!(choose(Some(&new), Some(&old), &bad(&[("2", "x")])), Choice::Completed(old.clone()));
+        assert_eq!(choose(Some(&new), Some(&old), &bad(&[("7", "b")])), Choice::Completed(old.clone()));
+        assert_eq!(choose(Some(&new), Some(&old), &bad(&[("7", "x")])), Choice::Published(new.clone()));
     }
 
     #[test]
     fn law_2_without_anything_good_it_stays() {
         let (new, old) = (goal("2", "b"), goal("1", "a"));
-        assert_eq!(choose(None, Some(&old), &[]), Choice::Stay(Stay::NothingPublished));
-        assert_eq!(choose(Some(&new), None, &[bad("2", "b")]), Choice::Stay(Stay::Quarantined));
-        assert_eq!(choose(Some(&new), Some(&old), &[bad("2", "b"), bad("1", "a")]).goal(), None);
+        assert_eq!(choose(None, Some(&old), &bad(&[])), Choice::Stay(Stay::NothingPublished));
+        assert_eq!(choose(Some(&new), None, &bad(&[("2", "b")])), Choice::Stay(Stay::Quarantined));
+        assert_eq!(choose(Some(&new), Some(&old), &bad(&[("2", "b"), ("1", "a")])).goal(), None);
     }
 }

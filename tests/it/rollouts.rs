@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use setkeeper::model::digest::{Release, Revision};
+use setkeeper::model::instance::InstanceId;
+use setkeeper::model::rollout::{Quarantined, Rollout};
 use setkeeper::rollout::course::Course;
 use setkeeper::rollout::job::{Canaries, Job, Leave, Outcome, Place, ReloadFailed, Rules, Verdict, View};
 use setkeeper::rollout::journal::Journal;
-use setkeeper::rollout::target::{Choice, Goal, Quarantined, choose, is_quarantined};
+use setkeeper::rollout::target::{Choice, Goal, choose};
 
 const SEEDS: u64 = 500;
 const RELOAD_LIMIT: Duration = Duration::from_secs(60);
@@ -108,7 +110,7 @@ struct Host {
     job: Option<Running>,
     slot: Option<(usize, Instant)>,
     observed: BTreeMap<usize, (u64, Instant)>,
-    quarantine: Vec<Quarantined>,
+    rollout: Rollout,
 }
 
 struct Running {
@@ -127,7 +129,7 @@ struct Cluster {
     trees: Vec<Tree>,
     published: usize,
     completed: Option<usize>,
-    quarantine: Vec<Quarantined>,
+    rollout: Rollout,
     paused: bool,
     calm: bool,
     seen: Seen,
@@ -172,7 +174,7 @@ impl Cluster {
                 job: None,
                 slot: None,
                 observed: BTreeMap::new(),
-                quarantine: Vec::new(),
+                rollout: Rollout::default(),
             }
         });
         let hosts = hosts.collect();
@@ -186,7 +188,7 @@ impl Cluster {
             trees: vec![good],
             published: 0,
             completed: Some(0),
-            quarantine: Vec::new(),
+            rollout: Rollout::default(),
             paused: false,
             calm: false,
             seen: Seen::default(),
@@ -221,7 +223,7 @@ impl Cluster {
             52..56 => self.hosts[index].sick ^= true,
             56..60 => self.hosts[index].confused = self.rng.random_range(1..4),
             60..64 => self.paused ^= true,
-            64..67 => self.quarantine.clear(),
+            64..67 => self.rollout.quarantine.clear(),
             67..70 => {
                 self.hosts[index].disk = Some(Revision::new(BY_HAND));
             }
@@ -322,9 +324,9 @@ impl Cluster {
     fn look(&mut self, index: usize) {
         let now = self.now;
         let host = &mut self.hosts[index];
-        host.quarantine.clone_from(&self.quarantine);
+        host.rollout.clone_from(&self.rollout);
         if let Some(course) = &mut host.course {
-            course.follow_quarantine(&self.quarantine);
+            course.follow_quarantine(&self.rollout);
         }
         for (number, slot) in self.slots.iter().enumerate() {
             match slot {
@@ -372,7 +374,6 @@ impl Cluster {
     /// Carries a job out, for good or bad.
     fn happen(&mut self, index: usize, job: &Job) -> Outcome {
         let is_unlucky = !self.calm && self.rng.random_bool(0.05);
-        let now = self.now;
         match job {
             Job::Check(revision) => {
                 let tree = self.tree_of(revision);
@@ -429,9 +430,9 @@ impl Cluster {
                 }
                 self.seen.quarantined += 1;
                 let Goal { release, revision } = bad.goal.clone();
-                self.quarantine.push(Quarantined { release, revision: Some(revision) });
-                self.hosts[index].quarantine.clone_from(&self.quarantine);
-                let _ = now;
+                let instance = InstanceId::parse(&format!("host-{index}")).unwrap();
+                self.rollout.quarantine(Quarantined::new(release, revision, instance, bad.why.clone()));
+                self.hosts[index].rollout.clone_from(&self.rollout);
                 Outcome::Told(true)
             }
         }
@@ -481,7 +482,7 @@ impl Cluster {
         let host = &self.hosts[index];
         let published = self.trees[self.published].goal(host.label);
         let completed = self.completed.map(|completed| self.trees[completed].goal(host.label));
-        choose(Some(&published), completed.as_ref(), &host.quarantine)
+        choose(Some(&published), completed.as_ref(), &host.rollout)
     }
 
     fn begin(&mut self, index: usize) {
@@ -524,10 +525,9 @@ impl Cluster {
             }
             Job::TakeSlot(revision) => {
                 assert!(host.connected, "law 1: begun without ZooKeeper");
-                let bad = |goal: &Goal| is_quarantined(goal, &host.quarantine);
-                let meant =
-                    Goal { release: Release::new(revision.as_str().split('-').next().unwrap()), revision: revision.clone() };
-                assert!(!bad(&meant) || is_good(revision), "law 6: {revision} proved bad and is begun");
+                let release = Release::new(revision.as_str().split('-').next().unwrap());
+                let is_bad = host.rollout.bars(&release, Some(revision)).is_some();
+                assert!(!is_bad || is_good(revision), "law 6: {revision} proved bad and is begun");
             }
             _ => {}
         }

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use super::job::{Bad, Canaries, Job, Place, Rules, Verdict, View};
 use super::journal::{Blame, Journal, Refusal};
-use super::target::{Goal, Quarantined};
+use super::target::Goal;
 use crate::model::digest::Revision;
+use crate::model::rollout::Rollout;
 
 /// The first rest after a failure, and the longest.
 const RESTS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
@@ -117,10 +118,10 @@ impl Course {
     }
 
     /// Takes the quarantine as the cluster has it: what was in it and is no longer may be tried again.
-    pub fn follow_quarantine(&mut self, quarantine: &[Quarantined]) {
-        let is_in = |revision: &Revision| quarantine.iter().any(|bad| bad.revision.as_ref() == Some(revision));
+    pub fn follow_quarantine(&mut self, rollout: &Rollout) {
         let lifted = |(revision, refusal): (&Revision, &Refusal)| {
-            (refusal.blame == Blame::Quarantined && !is_in(revision)).then(|| revision.clone())
+            let is_in = rollout.bars(&refusal.release, Some(revision)).is_some();
+            (refusal.blame == Blame::Quarantined && !is_in).then(|| revision.clone())
         };
         for revision in self.journal.refused.iter().filter_map(lifted).collect::<Vec<_>>() {
             self.journal.refused.remove(&revision);
