@@ -143,6 +143,7 @@ impl Course {
 
     /// The next job that may begin at `now`; none while one is under way.
     pub fn next(&mut self, now: Instant, view: View) -> Option<Job> {
+        self.canaries.pass(now, view.canaries == Canaries::Awaited && !view.paused);
         if self.busy {
             return None;
         }
@@ -260,18 +261,14 @@ impl Course {
             && !matches!(self.verdicts.get(revision), Some(Verdict::Proven))
     }
 
-    fn may_ask(&mut self, now: Instant, view: View) -> bool {
+    fn may_ask(&self, now: Instant, view: View) -> bool {
         let is_settled = self.goal.as_ref().is_some_and(|(_, since)| *since + self.rules.settle <= now);
-        is_settled && !self.asked_lately(now) && !view.paused && self.may_follow(now, view.canaries)
+        is_settled && !self.asked_lately(now) && !view.paused && self.may_follow(view.canaries)
     }
 
     /// Canaries first; for those that never come, the wait ends.
-    fn may_follow(&mut self, now: Instant, canaries: Canaries) -> bool {
-        if self.rules.place != Place::InTurn || canaries == Canaries::Done {
-            return true;
-        }
-        self.canaries.pass(now, canaries == Canaries::Awaited);
-        self.canaries.spent >= self.rules.canary_wait
+    fn may_follow(&self, canaries: Canaries) -> bool {
+        self.rules.place != Place::InTurn || canaries == Canaries::Done || self.canaries.spent >= self.rules.canary_wait
     }
 
     fn has_leave(&self, now: Instant) -> bool {
