@@ -346,8 +346,17 @@ pub enum RolloutCommand {
         force: bool,
     },
     /// Show which release is published, which is completed, and where each instance is
-    #[command(after_help = "Example:\n  setkeeper rollout status -o json | jq .quarantine")]
-    Status,
+    #[command(
+        after_help = "Examples:\n  setkeeper rollout status -o json | jq .quarantine\n  setkeeper rollout status --watch --until-done && echo completed"
+    )]
+    Status {
+        /// Look again every second and show what changes, until Ctrl-C; with -o json one document a line
+        #[arg(long)]
+        watch: bool,
+        /// End once the rollout has come to rest: with 0 if it is completed, with 1 if the release proved bad
+        #[arg(long, requires = "watch")]
+        until_done: bool,
+    },
     /// Let a release that proved bad be tried again
     #[command(after_help = "Example:\n  setkeeper rollout release")]
     Release {

@@ -159,7 +159,8 @@ fn lines(before: &str, before_hint: &str, problem: &Problem) -> impl Iterator<It
 }
 
 /// Text in which nothing hides: what turns the line around, breaks it or has no width is shown by its number.
-fn plain(text: &str) -> Cow<'_, str> {
+#[must_use]
+pub fn plain(text: &str) -> Cow<'_, str> {
     let hides = |c: char| {
         let is_control = c.is_control() && c != '\n';
         is_control || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

@@ -1,9 +1,11 @@
 //! `rollout`: a person says that a tree may go on although it lost much at once, or that a release may be tried again.
 //!
 //! What is confirmed is the tree as it is now, by its digest: another tree would be held again. What the rollout looks like is
-//! shown by [`progress`].
+//! shown by [`progress`], once, or by [`watch`] as it goes on.
 
 mod progress;
+mod screen;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -27,7 +29,8 @@ pub(super) fn run(shared: &Shared, command: &RolloutCommand) -> anyhow::Result<E
     let settings = given::settings(shared)?;
     match command {
         RolloutCommand::Confirm { force } => tree::block_on(confirm(&settings, *force)),
-        RolloutCommand::Status => progress::run(shared, &settings),
+        RolloutCommand::Status { watch: false, .. } => progress::run(shared, &settings),
+        RolloutCommand::Status { until_done, .. } => tree::block_on(watch::run(shared, &settings, *until_done)),
         RolloutCommand::Release { release } => tree::block_on(release_one(&settings, release.as_deref())),
     }
 }

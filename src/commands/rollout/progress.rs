@@ -1,6 +1,7 @@
 //! `rollout status`: which release is published, which is completed, and where each instance is.
 //!
 //! All of it is read from ZooKeeper at one moment and decided by nobody here. A folder has one instance, whose agent is asked.
+//! [`watch`](super::watch) looks again and again.
 
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ use crate::desired::resolver::Resolution;
 use crate::model::digest::{Release, Revision};
 use crate::model::instance::{Instance, InstanceId, Labels, State, Version};
 use crate::model::pause::{Pause, Publishing};
+use crate::model::problem::Problem;
 use crate::model::rollout::Quarantined;
 use crate::model::slot::Slot;
 use crate::output;
@@ -21,53 +23,59 @@ use crate::zookeeper::cluster::Cluster;
 use crate::zookeeper::slots::judge::Holder;
 
 /// The rollout as it is now.
-#[derive(Serialize)]
-struct Progress {
+#[derive(Clone, PartialEq, Serialize)]
+pub(super) struct Progress {
     /// The release of the tree as it is.
-    published: Option<Release>,
-    completed: Option<Release>,
-    pause: Option<Pause>,
-    publishing: Option<Publishing>,
-    quarantine: Vec<Quarantined>,
-    slots: Vec<Taken>,
-    instances: Vec<Stand>,
+    pub published: Option<Release>,
+    pub completed: Option<Release>,
+    pub pause: Option<Pause>,
+    pub publishing: Option<Publishing>,
+    pub quarantine: Vec<Quarantined>,
+    pub slots: Vec<Taken>,
+    pub instances: Vec<Stand>,
+    /// Records that cannot be read.
+    #[serde(skip)]
+    pub problems: Vec<Problem>,
 }
 
 /// A slot that somebody holds.
-#[derive(Serialize)]
-struct Taken {
-    slot: u32,
+#[derive(Clone, PartialEq, Serialize)]
+pub(super) struct Taken {
+    pub slot: u32,
     /// Nobody known, where the record cannot be read.
     #[serde(flatten)]
-    holder: Option<Slot>,
+    pub holder: Option<Slot>,
 }
 
 /// Where an instance is.
-#[derive(Serialize)]
-struct Stand {
-    id: InstanceId,
-    labels: Labels,
-    state: State,
-    desired: Version,
-    applied: Version,
-    error: Option<String>,
+#[derive(Clone, PartialEq, Serialize)]
+pub(super) struct Stand {
+    pub id: InstanceId,
+    pub labels: Labels,
+    pub state: State,
+    pub desired: Version,
+    pub applied: Version,
+    pub error: Option<String>,
 }
 
 /// Prints the rollout.
 pub(super) fn run(shared: &Shared, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let progress = tree::block_on(look(settings))?;
+    let progress = tree::block_on(async {
+        let place = Place::open(settings).await?;
+        let progress = look(settings, &place).await?;
+        place.close().await;
+        Ok(progress)
+    })?;
+    output::say(&output::problems(&progress.problems));
     output::print(shared.output, &progress, text)?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn look(settings: &Settings) -> anyhow::Result<Progress> {
-    match Place::open(settings).await? {
-        Place::Zookeeper(cluster) => {
-            let progress = of_cluster(settings, &cluster).await?;
-            cluster.close().await;
-            Ok(progress)
-        }
-        place @ Place::Directory(_) => {
+/// The rollout as it is now.
+pub(super) async fn look(settings: &Settings, place: &Place) -> anyhow::Result<Progress> {
+    match place {
+        Place::Zookeeper(cluster) => of_cluster(settings, cluster).await,
+        Place::Directory(_) => {
             let status = status::of_agent(settings).await?;
             let published = place.seen(settings).await.ok().and_then(|seen| published(&seen, &seen.resolve(settings).1));
             let rollout = status.rollout;
@@ -79,6 +87,7 @@ async fn look(settings: &Settings) -> anyhow::Result<Progress> {
                 quarantine: rollout.quarantine,
                 slots: Vec::new(),
                 instances: status.instances.into_iter().map(Stand::of).collect(),
+                problems: Vec::new(),
             })
         }
     }
@@ -97,7 +106,6 @@ async fn of_cluster(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Pr
         Holder::Known(slot) => Some(Taken { slot: seen.number, holder: Some(slot) }),
         Holder::Unknown => Some(Taken { slot: seen.number, holder: None }),
     });
-    output::say(&output::problems(&instances.problems));
     Ok(Progress {
         published,
         completed: resolution.rollout.completed,
@@ -106,6 +114,7 @@ async fn of_cluster(settings: &Settings, cluster: &Cluster) -> anyhow::Result<Pr
         quarantine: resolution.rollout.quarantine,
         slots: taken.collect(),
         instances: instances.records.into_iter().map(Stand::of).collect(),
+        problems: instances.problems,
     })
 }
 
@@ -115,20 +124,20 @@ fn published(seen: &Seen, resolution: &Resolution) -> Option<Release> {
 }
 
 impl Stand {
-    fn of(instance: Instance) -> Self {
+    pub(super) fn of(instance: Instance) -> Self {
         let Instance { id, labels, state, desired, applied, error, .. } = instance;
         Self { id, labels, state, desired, applied, error }
     }
 }
 
-fn text(progress: &Progress) -> String {
+/// As people see it.
+pub(super) fn text(progress: &Progress) -> String {
     let or_dash = |release: &Option<Release>| release.as_ref().map_or("-", Release::as_str).to_owned();
     let mut text = format!("Published: {}\nCompleted: {}\n", or_dash(&progress.published), or_dash(&progress.completed));
     let notes = [progress.pause.as_ref().map(ToString::to_string), progress.publishing.as_ref().map(ToString::to_string)];
-    notes.into_iter().flatten().for_each(|note| text.push_str(&format!("Held: {note}\n")));
+    notes.into_iter().flatten().for_each(|note| text.push_str(&format!("Held: {}\n", output::plain(&note))));
     for Taken { slot, holder } in &progress.slots {
-        let holder = holder.as_ref().map(|holder| format!("{} loads {}", holder.instance, holder.revision));
-        text.push_str(&format!("Slot {slot}: {}\n", holder.as_deref().unwrap_or("taken by somebody unknown")));
+        text.push_str(&format!("Slot {slot}: {}\n", held_by(holder.as_ref())));
     }
     if progress.instances.is_empty() {
         text.push_str("\nNo instance is alive.\n");
@@ -141,6 +150,11 @@ fn text(progress: &Progress) -> String {
         text.push_str(&format!("\n{}", output::table(headings, progress.quarantine.iter().map(bad))));
     }
     text
+}
+
+/// Who holds a slot, and for what.
+pub(super) fn held_by(holder: Option<&Slot>) -> String {
+    holder.map_or_else(|| "taken by somebody unknown".to_owned(), |slot| format!("{} loads {}", slot.instance, slot.revision))
 }
 
 fn row(stand: &Stand) -> [String; 5] {

@@ -7,6 +7,7 @@ mod looks;
 mod pushes;
 mod second_writer;
 mod trees;
+mod watching;
 
 use std::fs;
 use std::path::PathBuf;
