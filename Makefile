@@ -7,13 +7,16 @@ export SETKEEPER_CACHE := $(CACHE)
 CARGO ?= cargo
 DENY_VERSION := 0.20
 
-.PHONY: help demo test lint hermetic live test-matrix soak bench deny clean
+.PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench deny clean
 
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## set everything up and show the main job at work, until Ctrl-C (DEMO_EXIT=1: prove it and end)
 	@tests/demo/run
+
+rollout-demo: ## set everything up and show a rollout to three Supersets, until Ctrl-C (DEMO_EXIT=1: prove it and end)
+	@tests/demo/rollout
 
 test: lint hermetic live ## set everything up and run all tests
 

@@ -49,9 +49,9 @@ def note(sentence):
         print(sentence, file=sys.stderr, flush=True)
 
 
-def wait_for(what, look):
+def wait_for(what, look, patience=PATIENCE):
     """What `look` returns once it is true; it may fail with NOT_YET until then."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while time.monotonic() < end:
         try:
             if found := look():
@@ -59,7 +59,7 @@ def wait_for(what, look):
         except NOT_YET as error:
             note(f"{what} not yet: {error}")
         time.sleep(0.1)
-    sys.exit(f"error: {what} not within {PATIENCE} s")
+    sys.exit(f"error: {what} not within {patience} s")
 
 
 def ports(*wanted):

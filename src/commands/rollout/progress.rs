@@ -22,6 +22,9 @@ use crate::settings::Settings;
 use crate::zookeeper::cluster::Cluster;
 use crate::zookeeper::slots::judge::Holder;
 
+/// How much of a reason a table shows, in characters.
+const REASON_SHOWN: usize = 100;
+
 /// The rollout as it is now.
 #[derive(Clone, PartialEq, Serialize)]
 pub(super) struct Progress {
@@ -166,8 +169,17 @@ fn row(stand: &Stand) -> [String; 5] {
         status::word(&stand.state),
         status::change(release(applied), release(desired)),
         status::change(revision(applied), revision(desired)),
-        stand.error.clone().unwrap_or_else(|| "-".to_owned()),
+        short(stand.error.as_deref()),
     ]
+}
+
+/// The beginning of a reason that may be many lines long: all of it is in the JSON.
+fn short(why: Option<&str>) -> String {
+    let Some(line) = why.and_then(|why| why.lines().next()) else { return "-".to_owned() };
+    match line.char_indices().nth(REASON_SHOWN) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
 }
 
 fn bad(bad: &Quarantined) -> [String; 4] {
@@ -176,6 +188,20 @@ fn bad(bad: &Quarantined) -> [String; 4] {
         bad.release.to_string(),
         or_dash(bad.revision.as_ref().map(Revision::as_str)),
         or_dash(bad.instance.as_ref().map(InstanceId::as_str)),
-        or_dash(bad.reason.as_deref()),
+        short(bad.reason.as_deref()),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_shows_the_beginning_of_a_reason() {
+        assert_eq!(short(None), "-");
+        assert_eq!(short(Some("it raises\nTraceback")), "it raises");
+        let long = "é".repeat(REASON_SHOWN);
+        assert_eq!(short(Some(&long)), long);
+        assert_eq!(short(Some(&format!("{long}é"))), format!("{long}…"));
+    }
 }
