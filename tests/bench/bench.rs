@@ -13,6 +13,12 @@
 #[path = "../live/support/mod.rs"]
 mod support;
 
+#[allow(dead_code, reason = "the live tests' own support; the bench uses a part of it")]
+#[path = "../live/check/support.rs"]
+mod checks;
+#[path = "../live/process/load.rs"]
+mod load;
+
 mod api;
 mod crowd;
 mod figures;
@@ -21,8 +27,10 @@ mod latency;
 mod outage;
 mod process;
 mod push;
+mod reload;
 mod report;
 mod rest;
+mod rollout;
 mod services;
 mod tree;
 mod versions;
@@ -47,6 +55,8 @@ const PARTS: &[(&str, Measure)] = &[
     ("d", rest::start),
     ("e", crowd::measure),
     ("f", outage::measure),
+    ("g", reload::measure),
+    ("h", rollout::measure),
 ];
 
 fn main() -> ExitCode {
@@ -59,7 +69,7 @@ fn main() -> ExitCode {
     }
     let known = |argument: &String| PARTS.iter().any(|(letter, _)| letter == argument);
     if let Some(unknown) = arguments.iter().find(|argument| !known(argument)) {
-        eprintln!("error: no part is called {unknown}\n\nhint: the parts are a, b, c, d, e and f; without any, all are measured");
+        eprintln!("error: no part is called {unknown}\n\nhint: the parts are a to h; without any, all are measured");
         return ExitCode::from(2);
     }
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
