@@ -9,6 +9,7 @@ mod agent;
 mod check;
 mod commands;
 mod process;
+mod rollouts;
 mod superset;
 #[allow(dead_code, reason = "the bench shares it, and each uses a part of it")]
 mod support;
