@@ -75,7 +75,8 @@ async fn a_rotated_password_is_pushed_again_and_works_in_superset() {
         mariadb_statements(mariadb.port, &[&create, "GRANT SELECT ON sales.* TO 'rotated'@'127.0.0.1'"]);
     };
     rotate("first p@ss:/+100%");
-    let agent = scene.agent("a");
+    // A busy machine may take long to try a password.
+    let agent = scene.agent("a").with("superset.timeout", json!("50s"));
     let file = agent.secret("sales", "first p@ss:/+100%\n");
     let uri = format!("mysql+pymysql://rotated@127.0.0.1:{}/sales", mariadb.port);
     let sales = json!({"sqlalchemy_uri": uri, "password": {"$file": file}, "adopt": true});
