@@ -16,7 +16,12 @@ struct Agent {
 
 impl Agent {
     fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::start_in(Self::place())
+    }
+
+    /// A folder with settings and a tree.
+    fn place() -> Run {
+        let port = free_port();
         let settings = format!(
             "source: {{directory: {{path: tree}}}}\ninstance: {{id: here}}\ncheck: {{require: none}}\nstate_dir: state\n\
              render: {{superset_config: {{path: out.py}}}}\nhttp: {{listen: \"127.0.0.1:{port}\"}}\n\
@@ -27,11 +32,19 @@ impl Agent {
         for name in ["a", "b", "c", "d"] {
             run = run.file(&format!("tree/datasources/{name}.yaml"), &format!("sqlalchemy_uri: duckdb:////tmp/{name}.db\n"));
         }
-        let run = run.file("tree/config.yaml", "ROW_LIMIT: 5000\n");
+        run.file("tree/config.yaml", "ROW_LIMIT: 5000\n")
+    }
+
+    fn start_in(run: Run) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_setkeeper"));
         command.arg("run").current_dir(run.dir.path()).env_clear().envs(run.env.iter().copied());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let log = std::fs::File::create(run.dir.path().join("log")).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self { run, child }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.run.dir.path().join("log")).unwrap()
     }
 
     fn status(&self) -> Option<Json> {
@@ -55,6 +68,10 @@ impl Drop for Agent {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn state(status: &Json) -> &Json {
@@ -113,4 +130,22 @@ fn a_terminal_that_goes_away_stops_the_agent_cleanly_and_not_one_under_nohup() {
     hang_up(&agent.child);
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(agent.child.try_wait().unwrap(), None);
+}
+
+#[test]
+fn a_name_that_hides_characters_hides_none_in_the_log() {
+    for (format, shown) in
+        [("text", ["ro\\u{202e}x\\n WARN", "instance=he\\u{202e}re"]), ("json", ["ro\\u202ex\\n WARN", "\"he\\u202ere\""])]
+    {
+        let run = Agent::place().env("SETKEEPER_LOG__FORMAT", format).env("SETKEEPER_INSTANCE__ID", "he\u{202e}re");
+        let agent = Agent::start_in(run.file("tree/config/ro\u{202e}x\n WARN forged.yaml", "lower: 1\n"));
+        agent.status_where("held", |status| state(status) == "held");
+        let log = agent.log();
+        assert!(shown.iter().all(|shown| log.contains(shown)), "{log}");
+        assert!(!log.contains('\u{202e}') && !log.lines().any(|line| line.starts_with(" WARN forged")), "{log}");
+        if format == "json" {
+            let lines = log.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+            assert_eq!(lines.filter(|line| line["instance"] == "he\u{202e}re").count(), 1, "{log}");
+        }
+    }
 }
