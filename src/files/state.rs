@@ -77,9 +77,7 @@ impl StateError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Create { .. } => Some("set state_dir to a folder that this agent's user may write".to_owned()),
-            Self::Lock(LockError::InUse { .. }) => {
-                Some("give each agent a state_dir of its own, or stop the other one".to_owned())
-            }
+            Self::Lock(error) => error.hint().map(str::to_owned),
             Self::Files(error) => error.hint(),
             _ => None,
         }

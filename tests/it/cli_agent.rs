@@ -63,10 +63,16 @@ impl Agent {
     }
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
+impl Agent {
+    fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
@@ -148,4 +154,39 @@ fn a_name_that_hides_characters_hides_none_in_the_log() {
             assert_eq!(lines.filter(|line| line["instance"] == "he\u{202e}re").count(), 1, "{log}");
         }
     }
+}
+
+#[test]
+fn a_second_agent_that_would_render_the_same_file_does_not_start() {
+    let mut first = Agent::start();
+    first.status_where("in sync", |status| state(status) == "in_sync");
+    let own = first.run.dir.path();
+    let rendered = std::fs::read(own.join("out.py")).unwrap();
+    let port = free_port();
+    // Its own place but for the file, which it names another way.
+    let shared = own.join("tree/../out.py");
+    let settings = format!(
+        "source: {{directory: {{path: tree}}}}\ncheck: {{require: none}}\nstate_dir: state\n\
+         render: {{superset_config: {{path: {shared:?}}}}}\nhttp: {{listen: \"127.0.0.1:{port}\"}}\n"
+    );
+    let second =
+        Run::new().file("b.yaml", &settings).file("tree/config.yaml", "ROW_LIMIT: 1\n").env("SETKEEPER_CONFIG", "b.yaml");
+    let second = second.env("SETKEEPER_SECRET_SUPERSET", "x");
+    let refused = second.shown(&["run"]);
+    assert!(refused.contains("exit code: 1") && refused.contains("out.py is rendered by another agent"), "{refused}");
+    assert!(refused.contains("give each agent files of its own to render"), "{refused}");
+    for looks in ["check", "render", "plan"] {
+        let looked = second.shown(&[looks]);
+        assert!(looked.contains("exit code: 0"), "{looked}");
+    }
+    assert_eq!(std::fs::read(own.join("out.py")).unwrap(), rendered);
+
+    let here = std::fs::read_dir(own).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut here: Vec<_> = here.collect();
+    here.sort();
+    assert_eq!(here, ["a.yaml", "empty.yaml", "log", "out.py", "state", "tree"], "a lock leaves nothing");
+    // Killed without a word, the first is in nobody's way.
+    first.kill();
+    let second = Agent::start_in(second);
+    second.status_where("in sync", |status| state(status) == "in_sync");
 }

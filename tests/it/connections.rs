@@ -147,11 +147,7 @@ impl Stand {
             },
             concurrency: 4,
             instance: InstanceId::parse("a").unwrap(),
-            inputs: Inputs {
-                resolved: resolved.subscribe(),
-                standing: standing.subscribe(),
-                secrets: generation.subscribe(),
-            },
+            inputs: Inputs { resolved: resolved.subscribe(), standing: standing.subscribe(), secrets: generation.subscribe() },
             statuses: statuses.clone(),
             trouble: watch::Sender::default(),
             wants: Wants::default(),
