@@ -157,6 +157,15 @@ fn a_name_that_hides_characters_hides_none_in_the_log() {
 }
 
 #[test]
+fn an_empty_variable_is_no_password() {
+    let mut run = Agent::place();
+    run.env.retain(|(name, _)| *name != "SETKEEPER_SECRET_SUPERSET");
+    let said = run.env("SETKEEPER_SECRET_SUPERSET", "").shown(&["run"]);
+    let expected = "error: failed to resolve superset.password\n  the environment variable SETKEEPER_SECRET_SUPERSET is empty\n";
+    assert!(said.contains("exit code: 1") && said.contains(expected), "{said}");
+}
+
+#[test]
 fn a_second_agent_that_would_render_the_same_file_does_not_start() {
     let mut first = Agent::start();
     first.status_where("in sync", |status| state(status) == "in_sync");
