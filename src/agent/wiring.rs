@@ -26,6 +26,7 @@ use crate::files::state::{LastGood, StateDir};
 use crate::http::{self, Report};
 use crate::live::machine::{Keeper, Machine};
 use crate::live::superset::Superset;
+use crate::model::digest::DigestKey;
 use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen, Version};
 use crate::model::snapshot::Tree;
 use crate::model::status::ClusterStatus;
@@ -85,6 +86,7 @@ pub(super) struct Wiring<'a> {
     secrets: watch::Sender<u64>,
     memory: watch::Sender<LastGood>,
     record: watch::Sender<Option<Instance>>,
+    memory_trouble: watch::Sender<Option<String>>,
 }
 
 impl<'a> Wiring<'a> {
@@ -117,18 +119,37 @@ impl<'a> Wiring<'a> {
             secrets: watch::Sender::default(),
             memory: watch::Sender::new(last_good),
             record: watch::Sender::default(),
+            memory_trouble: watch::Sender::default(),
         }
     }
 
     /// Starts every part: readers before writers, so that nobody misses a value.
     pub(super) fn start(self, parts: &mut Parts, stages: &Stages, listener: TcpListener) -> anyhow::Result<()> {
         self.start_loops(parts, &stages.loops)?;
-        let keeper =
-            Keeper { state: Arc::clone(&self.state), memory: self.memory.subscribe(), accepted: self.accepted.subscribe() };
+        let key = match &self.settings.source {
+            Source::Zookeeper(_) => None,
+            Source::Directory { .. } => Some(self.own_key()?),
+        };
+        let keeper = Keeper {
+            state: Arc::clone(&self.state),
+            memory: self.memory.subscribe(),
+            accepted: self.accepted.subscribe(),
+            key,
+            trouble: self.memory_trouble.clone(),
+        };
         parts.spawn(part("keeper", keeper.run(stages.source.clone())));
         let (supervisor, memory) = (self.supervisor.clone(), self.memory.subscribe());
         parts.spawn(part("boot rule", boot::run(supervisor, self.settings.boot.wait, memory, stages.loops.clone())));
         self.start_source(parts, stages, listener)
+    }
+
+    /// The digest key of a directory source; ZooKeeper has its own.
+    fn own_key(&self) -> anyhow::Result<Arc<DigestKey>> {
+        let key = self.state.digest_key().context("failed to read the digest key")?;
+        if let Some(problem) = key.problem {
+            warn!(%problem, "a new digest key was made: every digest is another now");
+        }
+        Ok(Arc::new(key.value.context("failed to make a digest key")?))
     }
 
     fn start_loops(&self, parts: &mut Parts, cancel: &CancellationToken) -> anyhow::Result<()> {
@@ -261,11 +282,7 @@ impl<'a> Wiring<'a> {
     }
 
     fn start_directory(&self, path: PathBuf, parts: &mut Parts, cancel: &CancellationToken) -> anyhow::Result<SourceSeen> {
-        let key = self.state.digest_key().context("failed to read the digest key")?;
-        if let Some(problem) = key.problem {
-            warn!(%problem, "a new digest key was made: every digest is another now");
-        }
-        let key = Arc::new(key.value.context("failed to make a digest key")?);
+        let key = self.own_key()?;
         let status = watch::Sender::new(directory::Status::default());
         let seen = SourceSeen::Directory { status: status.subscribe() };
         if self.settings.datasources.push {
@@ -302,6 +319,7 @@ impl<'a> Wiring<'a> {
             superset: self.superset.subscribe(),
             statuses: self.statuses.subscribe(),
             trouble: self.trouble.subscribe(),
+            memory_trouble: self.memory_trouble.subscribe(),
             source,
         };
         let reporter =

@@ -10,7 +10,7 @@ use std::ffi::OsStr;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -21,6 +21,9 @@ use sha2::{Digest as _, Sha256};
 use tracing::info;
 
 use super::folder_of;
+
+/// The file in a folder by which that is held.
+const NAME: &str = "lock";
 
 /// Why the lock was not had.
 #[derive(Debug, thiserror::Error)]
@@ -64,13 +67,13 @@ impl LockError {
 /// Holds a folder until it is dropped or the process ends.
 #[derive(Debug)]
 pub struct FolderLock {
-    _file: File,
+    file: File,
 }
 
 impl FolderLock {
     /// Takes the lock of `folder`, or says who has it.
     pub fn take(folder: &Path) -> Result<Self, LockError> {
-        let path = folder.join("lock");
+        let path = folder.join(NAME);
         let failed = |source| LockError::Io { path: path.clone(), source };
         let mut file = OpenOptions::new()
             .read(true)
@@ -89,7 +92,15 @@ impl FolderLock {
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
         write_pid(&mut file).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+
+    /// Whether it is still `folder` that it holds: who deletes a folder deletes its lock, and whoever makes it anew may lock it.
+    #[must_use]
+    pub fn holds(&self, folder: &Path) -> bool {
+        let own = self.file.metadata().map(|own| (own.dev(), own.ino()));
+        let there = std::fs::symlink_metadata(folder.join(NAME)).map(|there| (there.dev(), there.ino()));
+        own.is_ok_and(|own| there.is_ok_and(|there| own == there))
     }
 }
 
@@ -168,6 +179,20 @@ mod tests {
         assert!(error.to_string().ends_with(&format!("(process {})", std::process::id())), "{error}");
         drop(held);
         FolderLock::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn whose_folder_is_deleted_holds_it_no_more_although_another_is_made_there() {
+        let above = tempfile::tempdir().unwrap();
+        let folder = above.path().join("state");
+        std::fs::create_dir(&folder).unwrap();
+        let held = FolderLock::take(&folder).unwrap();
+        assert!(held.holds(&folder));
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(!held.holds(&folder));
+        std::fs::create_dir(&folder).unwrap();
+        let again = FolderLock::take(&folder).unwrap();
+        assert!(again.holds(&folder) && !held.holds(&folder));
     }
     fn hold(target: &Path) -> Result<TargetLocks, LockError> {
         TargetLocks::take([target])

@@ -199,3 +199,36 @@ fn a_second_agent_that_would_render_the_same_file_does_not_start() {
     let second = Agent::start_in(second);
     second.status_where("in sync", |status| state(status) == "in_sync");
 }
+
+#[test]
+fn a_deleted_state_folder_is_made_again_and_until_then_the_status_says_so() {
+    let mut agent = Agent::start();
+    agent.status_where("in sync", |status| state(status) == "in_sync");
+    let folder = agent.run.dir.path().join("state");
+    let kept = || ["key", "last-good.json"].map(|name| std::fs::read(folder.join(name)).ok());
+    let began = Instant::now();
+    while kept().iter().any(Option::is_none) {
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing is remembered");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let before = kept();
+    std::fs::remove_dir_all(&folder).unwrap();
+    // Nothing can be made where this lies.
+    std::fs::write(&folder, "in the way").unwrap();
+    let told = |status: &Json| status["instances"][0]["error"].as_str().is_some_and(|error| error.contains("remember"));
+    let status = agent.status_where("told", told);
+    assert_eq!(state(&status), "in_sync", "what runs goes on");
+    std::thread::sleep(Duration::from_secs(6));
+    assert!(told(&agent.status().unwrap()), "for as long as it lasts");
+    std::fs::remove_file(&folder).unwrap();
+    agent.status_where("healed", |status| !told(status));
+    assert_eq!(kept(), before, "the key, too, or the next start would push everything anew");
+    let log = agent.log();
+    assert_eq!(log.matches("ERROR").count(), 1, "{log}");
+    assert!(log.contains("is remembered again"), "{log}");
+    // It is held again.
+    let second = agent.run.output(&["run"]);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("is in use by another agent"), "{said}");
+    agent.kill();
+}
