@@ -10,6 +10,7 @@ pub mod instance;
 pub mod pattern;
 pub mod pause;
 pub mod problem;
+pub mod protected;
 pub mod release;
 pub mod rollout;
 pub mod secret;
