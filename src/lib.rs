@@ -55,6 +55,7 @@
 //! | accepted | resolve | resolve, keeper of `state_dir` |
 //! | outcome, heartbeat | config | report; http |
 //! | memory | config | keeper of `state_dir` |
+//! | why it cannot be remembered | keeper of `state_dir` | report |
 //! | statuses | connections | source, report |
 //! | superset seen, entitled | health | resolve, report; zookeeper |
 //! | generation of secret files | secrets watch | connections, credentials |

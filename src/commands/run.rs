@@ -18,6 +18,7 @@ use super::given;
 use crate::agent;
 use crate::cli::Shared;
 use crate::output;
+use crate::output::plain::{self, Form};
 use crate::settings::{Log, LogFormat, Settings};
 use crate::supervise::asking::Asking;
 use crate::supervise::{self, Supervised};
@@ -87,8 +88,12 @@ fn start_log(log: &Log) -> anyhow::Result<()> {
     // The client warns at each attempt to reconnect, which we report once, with what it means for the cluster.
     let level = format!("zookeeper_client=error,{}", log.level);
     let filter = EnvFilter::try_new(level).context("failed to understand log.level")?;
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).with_target(false);
+    let form = match log.format {
+        LogFormat::Text => Form::People,
+        LogFormat::Json => Form::Json,
+    };
+    let writer = move || plain::Log::on(std::io::stderr(), form);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false).with_target(false);
     match log.format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
