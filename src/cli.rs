@@ -2,6 +2,8 @@
 //!
 //! In: arguments. Out: a [`Cli`], or how the program ends without one: help was asked for, or the arguments are misuse. What the commands do is in [`crate::commands`].
 
+pub mod once;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -207,6 +209,13 @@ Example:
     /// Lift a pause
     #[command(after_help = "Example:\n  setkeeper resume")]
     Resume,
+    /// Run a command once in the whole cluster for a key; who comes later waits, and ends as it did
+    #[command(after_help = "\
+Exit codes: the command's own, 128 and the signal's number where a signal ended it; 1 failed, 2 misuse.
+
+Example:
+  setkeeper once db-upgrade --key \"$IMAGE\" -- sh -c 'superset db upgrade && superset init'")]
+    Once(once::Once),
     /// Look after what is kept of earlier releases
     #[command(subcommand, after_help = "Example:\n  setkeeper history purge --keep 5")]
     History(HistoryCommand),
