@@ -4,6 +4,7 @@
 //! the same words. A lock needs ZooKeeper: with a folder as the source it is refused.
 
 mod keeper;
+mod talk;
 
 use std::process::ExitCode;
 use std::time::Duration;

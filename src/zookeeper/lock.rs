@@ -126,6 +126,7 @@ impl Line<'_> {
 }
 
 /// Whether the session may live on although a request failed.
+#[must_use]
 pub fn may_come_back(error: &Error) -> bool {
     let is_over = matches!(error.code(), Some(zk::Error::SessionExpired | zk::Error::ClientClosed | zk::Error::AuthFailed));
     error.is_loss() && !is_over

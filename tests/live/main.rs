@@ -8,6 +8,7 @@
 mod agent;
 mod check;
 mod commands;
+mod once;
 mod process;
 mod superset;
 #[allow(dead_code, reason = "the bench shares it, and each uses a part of it")]

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::{given, tree};
+use super::talk;
 use crate::cli::once::Once;
 use crate::model::lock::Holder;
 use crate::model::once::{Mark, Outcome, Verdict};
@@ -102,7 +103,7 @@ impl<'a> Errand<'a> {
             };
             let end = match opened {
                 Err(late) => End::Failed(late),
-                Ok(Err(error)) => self.failed(error),
+                Ok(Err(error)) => failed(error),
                 Ok(Ok(cluster)) => {
                     let end = self.work(&cluster, supervisor).await;
                     cluster.close().await;
@@ -125,20 +126,12 @@ impl<'a> Errand<'a> {
         }
     }
 
-    /// What a failure before the command's start means: only what a person has to mend is an end.
-    fn failed(&self, error: Error) -> End {
-        match error.retry() {
-            Retry::Soon => End::Again(error),
-            Retry::AfterChange => End::Failed(tree::failed(&error)),
-        }
-    }
-
     async fn work(&mut self, cluster: &Cluster, supervisor: &mut Keeping) -> End {
         let stop = supervisor.stop.clone();
         let turn = async {
             match self.in_turn(cluster).await {
                 Ok(turn) => turn,
-                Err(error) => Err(self.failed(error)),
+                Err(error) => Err(failed(error)),
             }
         };
         let line = tokio::select! {
@@ -159,7 +152,7 @@ impl<'a> Errand<'a> {
         }
         let line = cluster.stand_in_line(&self.once.name, &self.holder()).await?;
         let deadline = self.deadline;
-        let first = line.become_first(|holder| self.waits(&occupied(self.once, holder)));
+        let first = line.become_first(|holder| self.waits(&talk::occupied(self.once, holder)));
         let late = match deadline {
             Some((at, _)) => tokio::time::timeout_at(at, first).await,
             None => Ok(first.await),
@@ -182,10 +175,10 @@ impl<'a> Errand<'a> {
         Ok(match recorded.verdict(self.retried) {
             Verdict::Run => Ok(()),
             Verdict::Share(outcome) => {
-                output::say(&shared(self.once, &outcome));
+                output::say(&talk::shared(self.once, &outcome));
                 Err(End::Over(outcome.code))
             }
-            Verdict::Unknown => Err(End::Failed(unreadable(self.once, &cluster.paths().outcome(name, key)))),
+            Verdict::Unknown => Err(End::Failed(talk::unreadable(self.once, &cluster.paths().outcome(name, key)))),
         })
     }
 
@@ -194,7 +187,7 @@ impl<'a> Errand<'a> {
         let me = self.holder();
         let at = me.at.unwrap_or_default();
         if let Err(error) = line.announce(&me).await {
-            return self.failed(error);
+            return failed(error);
         }
         let patience = cluster.session_timeout() / 2;
         let (ran, lost) = {
@@ -216,9 +209,9 @@ impl<'a> Errand<'a> {
                 output::say("nothing is recorded, since it was asked to stop: whoever is next runs it again");
                 End::Over(code)
             }
-            Ran::Ended { why: Why::Lease, .. } => End::Failed(lost_lock(self.once, lost, cluster.session_timeout())),
+            Ran::Ended { why: Why::Lease, .. } => End::Failed(talk::lost_lock(self.once, lost, cluster.session_timeout())),
             Ran::Never => match lost {
-                Some(lost) => self.failed(lost),
+                Some(lost) => failed(lost),
                 None => End::Over(1),
             },
             Ran::Orphaned => {
@@ -234,14 +227,13 @@ impl<'a> Errand<'a> {
     async fn record(&self, cluster: &Cluster, line: &Line<'_>, outcome: Outcome) -> End {
         let Once { name, key, .. } = self.once;
         if let Err(error) = cluster.record(line, name, key, &outcome).await {
-            return End::Failed(unrecorded(self.once, outcome.code, &error));
+            return End::Failed(talk::unrecorded(self.once, outcome.code, &error));
         }
         if let Err(error) = cluster.forget_outcomes(name).await {
             output::say(&format!("warning: failed to forget old outcomes: {}", chain(&error)));
         }
         if outcome.code != 0 {
-            let message = format!("{name} failed with exit code {}, which is recorded for {key}", outcome.code);
-            output::say(&output::failure(&Advice { message, hint: retry(&outcome.host) }.into()));
+            output::say(&talk::failed(self.once, &outcome));
         }
         End::Over(outcome.code)
     }
@@ -279,48 +271,12 @@ impl<'a> Errand<'a> {
     }
 }
 
-fn occupied(once: &Once, holder: &Holder) -> String {
-    let since = holder.at.map(|at| format!(" since {}", whole(at))).unwrap_or_default();
-    format!("waiting for {}, which {} runs{since}", once.name, holder.who())
-}
-
-fn shared(once: &Once, outcome: &Outcome) -> String {
-    let Once { name, key, .. } = once;
-    let (who, at, ended) = (outcome.who(), whole(outcome.at), whole(outcome.ended_at));
-    if outcome.code == 0 {
-        return format!("{name} was done for {key} by {who} at {ended}");
+/// What a failure before the command's start means: only what a person has to mend is an end.
+fn failed(error: Error) -> End {
+    match error.retry() {
+        Retry::Soon => End::Again(error),
+        Retry::AfterChange => End::Failed(tree::failed(&error)),
     }
-    let message = format!("{name} failed for {key} with exit code {}: {who} ran it from {at} to {ended}", outcome.code);
-    output::failure(&Advice { message, hint: retry(&outcome.host) }.into())
-}
-
-fn retry(host: &str) -> String {
-    format!("see what it said on {host}; once that is mended, the same command with --retry-failed runs it again")
-}
-
-fn unreadable(once: &Once, path: &str) -> anyhow::Error {
-    let message = format!("{path} is no outcome, so whether {} ran for {} is not known", once.name, once.key);
-    Advice { message, hint: "with --retry-failed it is run, in whatever state things are".to_owned() }.into()
-}
-
-fn unrecorded(once: &Once, code: u8, error: &Error) -> anyhow::Error {
-    let message =
-        format!("{} ended with exit code {code}, which could not be recorded: whoever is next runs it again", once.name);
-    tree::failed(error).context(message)
-}
-
-fn lost_lock(once: &Once, lost: Option<Error>, session: Duration) -> anyhow::Error {
-    let message = format!("lost the lock {}: the command was ended, and whoever is next runs it again", once.name);
-    let hint = format!("it is lost when ZooKeeper is away for half of source.zookeeper.session_timeout (granted: {session:?})");
-    let advice = Advice { message, hint };
-    match lost {
-        Some(error) => tree::failed(&error).context(advice),
-        None => anyhow::Error::msg(format!("ZooKeeper was away for {:?}", session / 2)).context(advice),
-    }
-}
-
-fn whole(at: Timestamp) -> Timestamp {
-    at.round(jiff::Unit::Second).unwrap_or(at)
 }
 
 /// An error with its causes in one line.

@@ -93,7 +93,9 @@ impl Keeping {
                 },
                 Ok(()) = leases.changed() => {
                     lease = *leases.borrow_and_update();
-                    if let Some(lease) = lease {
+                    // One that nobody reads for a while must not start the command when all are read at once: by then we have given up.
+                    let waits = unanswered.0 > 0 && brood.pid.is_none();
+                    if let Some(lease) = lease.filter(|lease| !waits || lease.term.has_come()) {
                         unanswered = (unanswered.0 + 1, unanswered.1.or(Some(Moment::now() + patience)));
                         self.say(Word::Lease(lease)).await;
                     }

@@ -152,12 +152,11 @@ impl Supervisor {
                 }
             }
             Some(_) if stops => self.course.hurry(),
-            Some(_) => {}
             None if stops => {
                 self.course.stopped_before(received);
                 self.say(&Reply::Stop).await;
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
 
@@ -221,10 +220,9 @@ impl Supervisor {
             Due::TermLeftovers => drop(brood.signal_all(Signal::TERM)),
             Due::Kill => drop(brood.signal_all(Signal::KILL)),
         }
-        if self.course.has_child_ended() && brood.living().is_empty() {
-            if let Some((code, why)) = self.course.gone() {
-                self.say(&Reply::Ended { code, why }).await;
-            }
+        let is_gone = self.course.has_child_ended() && brood.living().is_empty();
+        if let Some((code, why)) = is_gone.then(|| self.course.gone()).flatten() {
+            self.say(&Reply::Ended { code, why }).await;
         }
     }
 
