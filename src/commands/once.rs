@@ -1,6 +1,6 @@
 //! `once`: a command that runs once in the cluster for a key; whoever comes later waits, and ends as it did.
 //!
-//! What people start is the supervisor of the command ([`leased`]); it starts this program once more as the [`keeper`] of the lock, with
+//! What people start is the supervisor of the command ([`mod@leased`]); it starts this program once more as the [`keeper`] of the lock, with
 //! the same words. A lock needs ZooKeeper: with a folder as the source it is refused.
 
 mod keeper;

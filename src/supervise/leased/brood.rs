@@ -13,6 +13,9 @@ use crate::supervise::table;
 /// The variable that marks every process of a command.
 pub(super) const MARK: &str = "SETKEEPER_FAMILY";
 
+/// The signals that ask a command to end.
+pub(super) const ENDING: [Signal; 4] = [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP];
+
 /// A mark that nobody else has.
 pub(super) fn new_mark() -> String {
     format!("{:032x}", rand::random::<u128>())
@@ -37,6 +40,10 @@ impl Brood {
         if let Some(group) = self.pid.and_then(Pid::from_raw) {
             // Nobody may be left.
             let _ = kill_process_group(group, signal);
+            // Who was stopped (for reading from a terminal, say) hears of nothing else before it goes on.
+            if ENDING.contains(&signal) {
+                let _ = kill_process_group(group, Signal::CONT);
+            }
         }
     }
 

@@ -17,7 +17,7 @@ pub mod keeping;
 pub mod wire;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as Pair;
 use std::os::unix::process::CommandExt;
@@ -33,7 +33,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use self::brood::{Brood, MARK, new_mark};
+use self::brood::{Brood, ENDING, MARK, new_mark};
 use self::course::{Course, Due};
 use self::wire::{Reply, Word};
 use super::family::{code, reap, signal};
@@ -143,7 +143,7 @@ impl Supervisor {
         if received == Signal::CHILD {
             return;
         }
-        let stops = matches!(received, Signal::TERM | Signal::INT | Signal::QUIT | Signal::HUP);
+        let stops = ENDING.contains(&received);
         match &self.brood {
             Some(brood) if self.course.runs() => {
                 brood.signal_group(received);
@@ -180,6 +180,10 @@ impl Supervisor {
         let mut command = Command::new(&program);
         for name in &self.leased.without {
             command.env_remove(name);
+        }
+        // A process group of its own may not read from our terminal: it would be stopped, with the lock in its hands.
+        if io::stdin().is_terminal() {
+            command.stdin(Stdio::null());
         }
         match command.args(arguments).env(MARK, &self.mark).process_group(0).spawn() {
             Ok(child) => {
