@@ -13,6 +13,7 @@ mod datasource;
 mod export;
 mod given;
 mod history;
+mod locked;
 mod mask;
 mod once;
 mod pause;

@@ -224,3 +224,19 @@ async fn who_deletes_the_contender_ends_the_command() {
     assert!(ended.err.contains("is gone") && ended.err.contains("lost the lock db"), "{}", ended.err);
     assert_eq!(scene.second.ends().await.code, 0);
 }
+
+#[tokio::test]
+async fn as_process_1_it_reaps_signals_and_ends_as_ever() {
+    let (server, place) = (Server::start().await, Place::new());
+    let contained = |name: &str, key: &str, script: &str| {
+        let unshare = ["unshare", "-Urpf", "--mount-proc", "--kill-child"];
+        place.wrapped(&unshare, name, &["--connect", &server.connect()], &["--key", key], script)
+    };
+    let orphans = "(setsid sleep 0.2 &); sleep 1; echo \"zombies $(grep -l 'State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l) 0\" >>$LOG; exit 6";
+    assert_eq!(contained("a", "1", orphans).ends().await.code, 6);
+    assert!(place.log().iter().any(|(who, what, _)| who == "zombies" && what == "0"), "{:?}", place.log());
+    let stopped = contained("b", "2", &long());
+    stopped.begun("b").await;
+    send(stopped.below().iter().find(|process| process.parent == stopped.pid()).unwrap().pid, Signal::TERM);
+    assert_eq!(stopped.ends().await.code, 143);
+}

@@ -52,10 +52,16 @@ impl Place {
     }
 
     fn with(&self, name: &str, settings: &[&str], arguments: &[&str], script: &str) -> Once {
+        self.wrapped(&["env"], name, settings, arguments, script)
+    }
+
+    /// Started by this program, which must become it or its parent.
+    fn wrapped(&self, wrapper: &[&str], name: &str, settings: &[&str], arguments: &[&str], script: &str) -> Once {
         let (err, log) = (self.dir.path().join(format!("{name}.err")), self.dir.path().join("log"));
         fs::write(self.dir.path().join("empty.yaml"), "").unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_setkeeper"))
-            .args(["once", "db"])
+        let child = Command::new(wrapper[0])
+            .args(&wrapper[1..])
+            .args([env!("CARGO_BIN_EXE_setkeeper"), "once", "db"])
             .args(settings)
             .args(arguments)
             .args(["--", "sh", "-c", script])

@@ -1,5 +1,7 @@
 //! Who comes at the same time, and who comes later: one runs the command, the others end as it did.
 
+use rustix::process::Signal;
+
 use super::{Place, key, script};
 use crate::support::proxy::{Network, Proxy};
 use crate::support::server::Server;
@@ -82,6 +84,10 @@ async fn zookeeper_is_waited_for_until_it_is_there_or_the_wait_is_over() {
     let limited = place.once("a", &proxy.connect(), &["--key", "1", "--wait", "3s"], "exit 0");
     let patient = place.once("b", &proxy.connect(), &key("1"), "exit 0");
     patient.says("waiting for ZooKeeper: failed to connect to ZooKeeper at 127.0.0.1:").await;
+    let stopped = place.once("c", &proxy.connect(), &key("1"), "exit 0");
+    stopped.says("waiting for ZooKeeper").await;
+    stopped.signal(Signal::TERM);
+    assert_eq!(stopped.ends().await.code, 143);
     let limited = limited.ends().await;
     assert_eq!(limited.code, 1);
     assert!(limited.err.contains("error: gave up after 3s: waiting for ZooKeeper"), "{}", limited.err);
