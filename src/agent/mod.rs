@@ -12,7 +12,6 @@
 //! supervisor's restart is better than an agent of which one part is dead.
 
 mod archivist;
-mod boot;
 mod credentials;
 mod report;
 mod stages;

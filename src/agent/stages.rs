@@ -23,8 +23,7 @@ pub(super) struct Stages {
     pub http: CancellationToken,
 }
 
-const LOOPS: &[&str] =
-    &["resolve loop", "config loop", "connections loop", "health loop", "secrets watch", "archivist", "boot rule"];
+const LOOPS: &[&str] = &["resolve loop", "config loop", "connections loop", "health loop", "secrets watch", "archivist"];
 const SOURCE: &[&str] = &["source", "reporter", "keeper", "credentials"];
 
 impl Stages {

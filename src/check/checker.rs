@@ -45,9 +45,9 @@ impl Level {
     #[must_use]
     pub fn from_settings(settings: &Settings) -> Option<Self> {
         match settings.check.require {
-            CheckRequired::App => Some(Self::App),
             CheckRequired::Syntax => Some(Self::Syntax),
-            CheckRequired::Auto => settings.reload.has_target().then_some(Self::App),
+            // Where `auto` finds nobody to be told, nobody asks for a check.
+            CheckRequired::App | CheckRequired::Auto => Some(Self::App),
             CheckRequired::None => None,
         }
     }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::process::{Ended, Environment, How};
-use super::report::{Outcome, Protected, Report};
+use super::report::{Outcome, Report};
 use crate::model::digest::DigestKey;
+use crate::model::protected::Protected;
 use crate::model::secret::{SecretText, is_secret_name};
 use crate::superset::scrub::Scrub;
 

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::protected::Protected;
+
 /// What a check came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -15,31 +17,6 @@ pub enum Outcome {
     Invalid,
     /// Nothing is known about the candidate: time, memory, or something that is missing here.
     Inconclusive,
-}
-
-/// What must not change unnoticed, as digests under the cluster's key; `None` where it is not set or was not reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Protected {
-    /// Of the loaded `SECRET_KEY`: another one boots, and has lost every stored password.
-    pub secret_key: Option<String>,
-    /// Of the loaded `SQLALCHEMY_DATABASE_URI`: another one boots, and shows another Superset.
-    pub metadata_uri: Option<String>,
-}
-
-impl Protected {
-    /// The names of the protected settings that differ from those of the last good revision.
-    #[must_use]
-    pub fn changed_from(&self, last_good: &Self) -> Vec<&'static str> {
-        let differ = |new: &Option<String>, old: &Option<String>| new.is_some() && old.is_some() && new != old;
-        let mut changed = Vec::new();
-        if differ(&self.secret_key, &last_good.secret_key) {
-            changed.push("SECRET_KEY");
-        }
-        if differ(&self.metadata_uri, &last_good.metadata_uri) {
-            changed.push("SQLALCHEMY_DATABASE_URI");
-        }
-        changed
-    }
 }
 
 /// What one check found.
@@ -114,18 +91,5 @@ mod tests {
         }
         let judged = judge(report(Invalid), Some(&report(Invalid)));
         assert_eq!(judged.why, "Invalid; but the last good revision does not pass either: Invalid");
-    }
-
-    #[test]
-    fn only_what_is_known_on_both_sides_counts_as_changed() {
-        let protected = |key: Option<&str>, uri: Option<&str>| Protected {
-            secret_key: key.map(ToOwned::to_owned),
-            metadata_uri: uri.map(ToOwned::to_owned),
-        };
-        let old = protected(Some("a"), Some("b"));
-        assert_eq!(old.changed_from(&old), [""; 0]);
-        assert_eq!(protected(Some("x"), Some("y")).changed_from(&old), ["SECRET_KEY", "SQLALCHEMY_DATABASE_URI"]);
-        assert_eq!(protected(None, Some("y")).changed_from(&old), ["SQLALCHEMY_DATABASE_URI"]);
-        assert_eq!(old.changed_from(&Protected::default()), [""; 0]);
     }
 }

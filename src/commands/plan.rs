@@ -20,6 +20,7 @@ use crate::model::digest::DigestKey;
 use crate::model::problem::Problem;
 use crate::output::{self, Advice, advised};
 use crate::plan::files::{FileSeen, FileStep, FileWanted, Loaded, plan};
+use crate::rollout::journal::Journal;
 use crate::settings::Settings;
 use crate::superset::reload::{Place, Way};
 
@@ -124,10 +125,10 @@ fn of_files(
         .map(|file| FileWanted { path: file.target.path.clone(), mode: file.target.mode, bytes: file.text.as_bytes().into() })
         .collect();
     let seen = wanted.iter().map(observe).collect::<anyhow::Result<Vec<_>>>()?;
-    let loaded = match &memory.applied.version.revision {
-        _ if memory.reloading => Loaded::Unknown,
-        Some(revision) => Loaded::Revision(revision),
-        None => Loaded::Nothing,
+    let loaded = match &memory.journal {
+        Journal { live: Some(revision), .. } => Loaded::Revision(revision),
+        Journal { good: Some(_), .. } => Loaded::Unknown,
+        _ => Loaded::Nothing,
     };
     let labels = &settings.instance.labels;
     let role = labels.get("role").map_or("", String::as_str);

@@ -109,6 +109,54 @@ pub fn text(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Every secret of a config, so that what others say can be searched for it.
+#[must_use]
+pub fn secrets(config: &Config) -> Vec<SecretText> {
+    let mut found = Vec::new();
+    for (name, setting) in &config.settings {
+        gather(is_secret_name(name), setting.value(), &mut found);
+    }
+    found
+}
+
+fn gather(is_secret: bool, value: &Value, found: &mut Vec<SecretText>) {
+    let named = |values: &BTreeMap<String, Value>, found: &mut Vec<SecretText>| {
+        for (name, inner) in values {
+            gather(is_secret || is_secret_name(name), inner, found);
+        }
+    };
+    match value {
+        Value::Str(text) if is_secret => found.push(SecretText::new(text.as_str())),
+        Value::Str(text) => found.extend(password(text)),
+        Value::List(items) | Value::Directive(Directive::Tuple(items) | Directive::Set(items)) => {
+            for inner in items {
+                gather(is_secret, inner, found);
+            }
+        }
+        Value::Map(mapping) | Value::Directive(Directive::Merge(mapping)) => {
+            for (key, inner) in mapping {
+                let is_named = matches!(key, Key::Str(name) if is_secret_name(name));
+                gather(is_secret || is_named, inner, found);
+            }
+        }
+        Value::Directive(Directive::Secret(secret)) => found.push(secret.clone()),
+        Value::Directive(Directive::Class(attributes)) => named(attributes, found),
+        Value::Directive(Directive::Object(object)) => {
+            for inner in &object.args {
+                gather(is_secret, inner, found);
+            }
+            named(&object.kwargs, found);
+        }
+        _ => {}
+    }
+}
+
+/// The password of a text that is a URI.
+fn password(text: &str) -> Option<SecretText> {
+    let (credentials, _) = text.split_once("://")?.1.rsplit_once('@')?;
+    credentials.split_once(':').map(|(_, password)| SecretText::new(password))
+}
+
 /// Where the scheme begins that ends at `end`.
 fn scheme_start(text: &str, end: usize) -> usize {
     let is_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_');
@@ -196,6 +244,28 @@ mod tests {
             assert!(!written::json(&shown).to_string().contains("canary"), "{key} {plain:?}: {shown:?}");
             assert!(!written::yaml(&shown).contains("canary"), "{key} {plain:?}");
         }
+    }
+
+    #[test]
+    fn law_9_every_secret_of_a_config_is_known() {
+        let text = |text: &str| Value::Str(text.to_owned());
+        let entry = |name: &str, value| (Key::Str(name.to_owned()), value);
+        let config: Config = [
+            ("A", Value::Directive(Directive::Secret(SecretText::new("one")))),
+            ("SECRET_KEY", text("two")),
+            ("URI", text("redis://:three@cache")),
+            (
+                "B",
+                Value::List(vec![Value::Map(
+                    [entry("password", text("four")), entry("host", text("five"))].into_iter().collect(),
+                )]),
+            ),
+        ]
+        .into_iter()
+        .collect();
+        let mut found: Vec<_> = secrets(&config).iter().map(|secret| secret.expose().to_owned()).collect();
+        found.sort();
+        assert_eq!(found, ["four", "one", "three", "two"]);
     }
 
     #[test]

@@ -20,12 +20,14 @@ use sha2::{Digest as _, Sha256};
 use tracing::warn;
 
 use super::lock::{FolderLock, LockError};
-use super::stage::{Replaced, Stage, Wanted, sweep};
+use super::stage::{Stage, Wanted, sweep};
 use super::{FilesError, observe};
 use crate::model::digest::DigestKey;
 use crate::model::instance::Version;
 use crate::model::problem::Problem;
+use crate::model::protected::Protected;
 use crate::model::snapshot::Origin;
+use crate::rollout::journal::Journal;
 
 const LAST_GOOD: &str = "last-good.json";
 const KEY: &str = "key";
@@ -112,13 +114,6 @@ impl FileCopy {
         Self { path: path.into(), mode, content }
     }
 
-    /// Copies what lay there before it was replaced; `None` where nothing did.
-    #[must_use]
-    pub fn of_previous(replaced: &Replaced) -> Option<Self> {
-        let previous = replaced.previous.as_ref()?;
-        Some(Self::new(&replaced.path, previous.mode, previous.bytes.clone()))
-    }
-
     /// The content.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -144,7 +139,7 @@ impl fmt::Debug for FileCopy {
 /// One applied revision with its files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Applied {
-    /// Which release and revision; both empty for files that were there before the agent.
+    /// Which release and revision; both empty for files that are not ours: found before the first release, or a fallback.
     pub version: Version,
     /// Its files.
     pub files: Vec<FileCopy>,
@@ -154,25 +149,14 @@ pub struct Applied {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LastGood {
-    /// What is applied.
+    /// What ran well last, whatever is being tried now.
     pub applied: Applied,
-    /// Whether a reload was begun of which nobody knows how it ended.
-    pub reloading: bool,
-    /// What was applied before it, for going back.
-    pub previous: Option<Applied>,
+    /// Where the course of a release was.
+    pub journal: Journal,
+    /// What must not change unnoticed, as it is in what ran well last; `None` where that is not known.
+    pub protected: Option<Protected>,
     /// What the guard against sudden loss has to remember, in its own words.
     pub inventory: Json,
-}
-
-impl LastGood {
-    /// Remembers `next` as applied, and what was applied before as the previous one, if that is another.
-    pub fn advance(&mut self, next: Applied) {
-        if self.applied.files == next.files {
-            self.applied.version = next.version;
-        } else {
-            self.previous = Some(std::mem::replace(&mut self.applied, next)).filter(|former| !former.files.is_empty());
-        }
-    }
 }
 
 /// What was read, and what had to be kept aside.

@@ -1,41 +1,36 @@
-//! This machine: the rendered files, the reload, and what survives a restart.
+//! This machine: the rendered files, the check of a candidate, the reload, and the proof that it worked.
 //!
-//! Files are installed before anything is remembered. What is remembered is written a moment later by the [`Keeper`], so that a
-//! burst of changes costs one copy and never delays the file itself; only the mark that a reload is under way is durable
-//! before the reload begins.
+//! Carries out what it is told and says what is known afterwards; when to do what is decided elsewhere.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{debug, info, warn};
 
 use super::line;
 use super::superset::Superset;
-use crate::desired::guard::Inventory;
-use crate::files::stage::{self, Installed, Wanted};
-use crate::files::state::{Applied, FileCopy, LastGood, StateDir};
+use crate::check::checker::{Candidate, Checker};
+use crate::check::report::{Outcome, Report};
+use crate::files::stage::{self, Wanted};
+use crate::files::state::{FileCopy, LastGood, StateDir};
 use crate::files::{self, off_thread};
-use crate::model::digest::Revision;
-use crate::model::instance::Version;
+use crate::model::digest::{DigestKey, Revision};
 use crate::model::problem::Problem;
+use crate::model::secret::SecretText;
 use crate::model::snapshot::Origin;
-use crate::plan::files::{FileSeen, FileStep, FileWanted};
-use crate::render::renderer::{Source, Sources, Target};
+use crate::plan::files::{FileSeen, FileWanted};
+use crate::render::renderer::{Source, Sources, Target as RenderTarget};
+use crate::rollout::job::{ReloadFailed, Target};
 use crate::settings::Render;
-use crate::superset::handoff::Limits;
+use crate::superset::gunicorn;
+use crate::superset::handoff::{HandoffError, Limits};
 use crate::superset::reload::{ReloadError, Way};
-use crate::superset::verify::Verifier;
+use crate::superset::verify::{self, Verifier};
 use crate::supervise::asking::Asking;
-use crate::world::{Fault, FaultKind, Host};
+use crate::world::{Fault, FaultKind, Host, Proof};
 
-/// How long a reload command may take.
-const RELOAD_LIMIT: Duration = Duration::from_secs(120);
-/// How long to wait for the next change before what was applied is written down.
-const QUIET: Duration = Duration::from_millis(100);
 /// The file in the state directory that has what a reload command said before it failed.
 const LAST_WORDS: &str = "reload.log";
 /// How large a base or a template may be.
@@ -45,18 +40,24 @@ const LARGEST_SOURCE: u64 = 4 << 20;
 pub struct Machine {
     /// What is rendered.
     pub render: Render,
+    /// What Superset does here: `web`, `worker`, `beat`.
+    pub role: String,
     /// How Superset is told.
     pub way: Way,
     /// Who starts Superset, where that is ours.
     pub supervisor: Option<Asking>,
+    /// Whether it is known to have been started.
+    pub has_started: bool,
+    /// The beat that ran before the last reload.
+    pub beat: Option<i32>,
+    /// Checks candidates, where anything is to be proved.
+    pub checker: Option<Checker>,
     /// Asks Superset which revision it runs.
     pub verifier: Verifier,
-    /// Asked whether it runs, where nobody can be told.
+    /// Asked whether it runs, and what it has stored.
     pub superset: Arc<Superset>,
     /// Where things are remembered.
     pub state: Arc<StateDir>,
-    /// What is to be remembered.
-    pub memory: watch::Sender<LastGood>,
 }
 
 impl Host for Machine {
@@ -72,57 +73,133 @@ impl Host for Machine {
         wanted.iter().map(look).collect()
     }
 
-    fn reloads(&self) -> bool {
-        self.way.tells()
+    async fn target(&mut self) -> Target {
+        if let Some(supervisor) = &self.supervisor
+            && !self.has_started
+        {
+            match supervisor.running().await {
+                Ok(pids) if pids.is_empty() => return Target::Unstarted,
+                Ok(_) => self.has_started = true,
+                Err(error) => debug!(%error, "failed to ask the supervisor whether superset was started"),
+            }
+        }
+        if !self.way.tells() {
+            Target::Nobody
+        } else if self.is_absent().await {
+            Target::Absent
+        } else {
+            Target::Running
+        }
     }
 
-    async fn intend(&mut self) -> Result<(), Fault> {
-        self.memory.send_modify(|memory| memory.reloading = true);
-        let (state, memory) = (Arc::clone(&self.state), self.memory.borrow().clone());
+    async fn save(&self, memory: LastGood) -> Result<(), Fault> {
+        let state = Arc::clone(&self.state);
         off_thread(move || state.save(&memory)).await.map(drop).map_err(|error| fault(&error, error.hint()))
     }
 
-    async fn apply(&mut self, step: &FileStep) -> Result<(), Fault> {
-        match step {
-            FileStep::Install(files) => {
-                let wanted =
-                    files.iter().map(|file| Wanted { path: file.path.clone(), bytes: file.bytes.to_vec(), mode: file.mode });
-                let installed = stage::install(wanted.collect()).await.map_err(|error| fault(&error, error.hint()))?;
-                self.keep_what_was_there(&installed);
-                Ok(())
+    async fn check(&self, key: &DigestKey, revision: &Revision, files: &Proof<'_>) -> Report {
+        match (&self.checker, candidate(files)) {
+            (None, _) => unasked(),
+            (Some(_), Err(why)) => Report::inconclusive(why),
+            (Some(checker), Ok(candidate)) => {
+                let report = checker.check_once(key, revision, &candidate).await;
+                report.unwrap_or_else(|error| Report::inconclusive(line(&error)))
             }
-            FileStep::Reload(revision) => match self.reload(revision).await {
-                Ok(()) => Ok(()),
-                Err(error) => {
-                    let place = self.keep_last_words(&error).await;
-                    Err(fault(&error, place.or_else(|| error.hint().map(ToOwned::to_owned))))
-                }
-            },
         }
     }
 
-    async fn serve(&mut self) -> Result<(), Fault> {
-        let Some(supervisor) = &self.supervisor else { return Ok(()) };
-        supervisor.start().await.map(drop).map_err(|error| fault(&error, None))
+    async fn check_anew(&self, key: &DigestKey, files: &Proof<'_>) -> Report {
+        match (&self.checker, candidate(files)) {
+            (None, _) => unasked(),
+            (Some(_), Err(why)) => Report::inconclusive(why),
+            (Some(checker), Ok(candidate)) => checker.check(key, &candidate).await,
+        }
     }
 
-    fn remember(&mut self, version: &Version, files: &[FileWanted]) {
-        let files = files.iter().map(|file| FileCopy::new(&file.path, file.mode, file.bytes.to_vec())).collect();
-        self.memory.send_modify(|memory| {
-            memory.reloading = false;
-            memory.advance(Applied { version: version.clone(), files });
-        });
+    async fn forget(&self, revision: &Revision) {
+        if let Some(checker) = &self.checker
+            && let Err(error) = checker.forget(revision).await
+        {
+            warn!(error = line(&error), "failed to forget a check");
+        }
+    }
+
+    async fn install(&mut self, files: &[FileWanted]) -> Result<(), Fault> {
+        let wanted = files.iter().map(|file| Wanted { path: file.path.clone(), bytes: file.bytes.to_vec(), mode: file.mode });
+        stage::install(wanted.collect()).await.map(drop).map_err(|error| fault(&error, error.hint()))
+    }
+
+    async fn start(&mut self) -> Result<(), Fault> {
+        let Some(supervisor) = &self.supervisor else { return Ok(()) };
+        supervisor.start().await.map_err(|error| fault(&error, None))?;
+        self.has_started = true;
+        Ok(())
+    }
+
+    async fn reload(&mut self, revision: &Revision) -> Result<(), ReloadFailed> {
+        self.beat = (self.role == "beat").then(|| verify::beat_below(self.supervisor.as_ref().map(|by| by.pid))).flatten();
+        let limit = reload_limit(self.verifier.limit());
+        match tokio::time::timeout(limit, self.tell(revision)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                let place = self.keep_last_words(&error).await;
+                let (unaffected, blames_release) = (error.leaves_superset_alone(), error.may_be_the_configs());
+                let why = fault(&error, place.or_else(|| error.hint().map(ToOwned::to_owned))).message;
+                Err(ReloadFailed { why, unaffected, blames_release })
+            }
+            Err(_) => {
+                let why = format!("the reload did not end within {limit:?}");
+                Err(ReloadFailed { why, unaffected: false, blames_release: false })
+            }
+        }
+    }
+
+    async fn verify(&mut self, revision: &Revision) -> Result<(), Fault> {
+        if self.way == Way::None || self.verifier.asks_nothing() {
+            return Ok(());
+        }
+        let below = self.supervisor.as_ref().map(|supervisor| supervisor.pid);
+        let verified = match self.role.as_str() {
+            "worker" => self.verifier.worker(&self.worker()).await,
+            "beat" => self.verifier.beat(below, self.beat).await,
+            _ => self.verifier.web(revision, Some(&self.superset.client)).await,
+        };
+        verified.map_err(|error| fault(&error, None))
     }
 }
 
+/// The longest that a reload may take: until the new config answers, and until the old one has ended.
+#[must_use]
+pub fn reload_limit(verify_limit: Duration) -> Duration {
+    2 * verify_limit
+}
+
+/// Where nothing is to be proved, everything is.
+fn unasked() -> Report {
+    Report { outcome: Outcome::Proven, ..Report::inconclusive("nothing is to be proved") }
+}
+
+fn candidate(proof: &Proof<'_>) -> Result<Candidate, String> {
+    let file = proof.files.first().ok_or("there is nothing to check")?;
+    let text = str::from_utf8(&file.bytes).map_err(|_| format!("{} is not UTF-8 text", file.path.display()))?;
+    Ok(Candidate { path: file.path.clone(), text: SecretText::new(text), secrets: proof.secrets.to_vec() })
+}
+
 impl Machine {
-    async fn reload(&self, revision: &Revision) -> Result<(), ReloadError> {
-        if let Some(supervisor) = &self.supervisor
-            && supervisor.start().await?
-        {
-            return Ok(());
-        }
-        let limits = Limits { answers: self.verifier.limit(), ends: RELOAD_LIMIT };
+    /// Whether no Superset runs here: no process of it is found, and nobody answers in its place.
+    async fn is_absent(&self) -> bool {
+        let found = match &self.way {
+            _ if self.supervisor.is_some() => return false,
+            Way::Hup(target) | Way::Best(target) | Way::Handoff(target) => gunicorn::master(target),
+            Way::Worker(target) => gunicorn::worker(target),
+            Way::None | Way::Again | Way::Unit(_) | Way::Command(_) => return false,
+        };
+        let is_web = !matches!(self.way, Way::Worker(_));
+        found.is_err_and(|error| error.finds_nobody()) && !(is_web && self.superset.client.health().await.is_ok())
+    }
+
+    async fn tell(&self, revision: &Revision) -> Result<(), ReloadError> {
+        let limits = Limits { answers: self.verifier.limit(), ends: self.verifier.limit() };
         let supervisor = self.supervisor.as_ref();
         let reloaded = self.way.reload(limits, supervisor, || self.verifier.answers(revision)).await;
         match reloaded {
@@ -137,19 +214,33 @@ impl Machine {
                 (Ok(()), Way::Best(_), Some(supervisor)) => Ok(supervisor.restart().await?),
                 (Ok(()), ..) => Err(error),
             },
+            Err(ReloadError::Handoff(error @ HandoffError::Lingers { .. })) => {
+                warn!(%error, hint = error.hint(), "the handoff is done");
+                Ok(())
+            }
             reloaded => reloaded,
         }
     }
 
-    /// What lay there before the first install was nobody's but its owner's: it is kept as the previous revision.
-    fn keep_what_was_there(&self, installed: &Installed) {
-        self.memory.send_if_modified(|memory| {
-            if memory.applied.files.is_empty() {
-                memory.applied.files = installed.replaced.iter().filter_map(FileCopy::of_previous).collect();
-            }
-            // It is written down together with what was installed.
-            false
-        });
+    /// The worker that is asked whether it runs.
+    fn worker(&self) -> gunicorn::Target {
+        match &self.way {
+            Way::Worker(target) => target.clone(),
+            _ => match &self.supervisor {
+                Some(supervisor) => gunicorn::Target::Below(supervisor.pid),
+                None => gunicorn::Target::Only(self.render.superset_config.path.clone()),
+            },
+        }
+    }
+
+    /// Writes down what a reload command said before it failed, where only the agent's own user can read it, and says where: it
+    /// may hold secrets, so it goes into no log and no status (law 9).
+    async fn keep_last_words(&self, error: &ReloadError) -> Option<String> {
+        let words = error.last_words()?;
+        let path = self.state.path().join(LAST_WORDS);
+        let file = Wanted { path: path.clone(), bytes: words.expose().as_bytes().to_vec(), mode: 0o600 };
+        stage::install(vec![file]).await.ok()?;
+        Some(format!("what it said last is in {}", path.display()))
     }
 }
 
@@ -171,24 +262,11 @@ pub fn sources(render: &Render) -> Result<Sources, Vec<Problem>> {
         Some(Source { origin: Origin::new(path.to_string_lossy()), text: text.into() })
     };
     let base = render.superset_config.base.as_deref().and_then(&mut read);
-    let templates = render
-        .templates
-        .iter()
-        .filter_map(|template| Some((read(&template.source)?, Target { path: template.path.clone(), mode: template.mode })));
+    let templates = render.templates.iter().filter_map(|template| {
+        Some((read(&template.source)?, RenderTarget { path: template.path.clone(), mode: template.mode }))
+    });
     let sources = Sources { base, templates: templates.collect() };
     if problems.is_empty() { Ok(sources) } else { Err(problems) }
-}
-
-impl Machine {
-    /// Writes down what a reload command said before it failed, where only the agent's own user can read it, and says where: it
-    /// may hold secrets, so it goes into no log and no status (law 9).
-    async fn keep_last_words(&self, error: &ReloadError) -> Option<String> {
-        let words = error.last_words()?;
-        let path = self.state.path().join(LAST_WORDS);
-        let file = Wanted { path: path.clone(), bytes: words.expose().as_bytes().to_vec(), mode: 0o600 };
-        stage::install(vec![file]).await.ok()?;
-        Some(format!("what it said last is in {}", path.display()))
-    }
 }
 
 fn fault(error: &(dyn std::error::Error + 'static), hint: Option<String>) -> Fault {
@@ -221,68 +299,4 @@ pub async fn restore_missing(last_good: &LastGood) -> Result<Vec<PathBuf>, Fault
     let paths = missing.iter().map(|file| file.path.clone()).collect();
     stage::install(missing).await.map_err(|error| fault(&error, error.hint()))?;
     Ok(paths)
-}
-
-/// How long until what could not be written down is tried again.
-const AGAIN: Duration = Duration::from_secs(10);
-
-/// Writes down what is to be remembered, once it has stood still for a moment, and again until that succeeds.
-pub struct Keeper {
-    /// Where.
-    pub state: Arc<StateDir>,
-    /// What was applied.
-    pub memory: watch::Receiver<LastGood>,
-    /// What the tree held that was accepted last.
-    pub accepted: watch::Receiver<Option<Inventory>>,
-}
-
-impl Keeper {
-    /// Runs until cancelled, and writes what is left then.
-    pub async fn run(mut self, cancel: CancellationToken) {
-        let (mut goes_on, mut is_saved) = (true, true);
-        while goes_on {
-            goes_on = tokio::select! {
-                goes_on = self.changed(&cancel) => goes_on,
-                () = tokio::time::sleep(AGAIN), if !is_saved => true,
-            };
-            while goes_on {
-                tokio::select! {
-                    more = self.changed(&cancel) => goes_on = more,
-                    () = tokio::time::sleep(QUIET) => break,
-                }
-            }
-            is_saved = self.save(is_saved).await;
-        }
-    }
-
-    /// Waits for a change; `false` once there will be no more.
-    async fn changed(&mut self, cancel: &CancellationToken) -> bool {
-        tokio::select! {
-            changed = self.memory.changed() => changed.is_ok(),
-            changed = self.accepted.changed() => changed.is_ok(),
-            () = cancel.cancelled() => false,
-        }
-    }
-
-    /// Whether it was written down; why not is told once.
-    async fn save(&mut self, tell: bool) -> bool {
-        let (state, mut memory) = (Arc::clone(&self.state), self.memory.borrow_and_update().clone());
-        let accepted = self.accepted.borrow_and_update().clone();
-        let saved = off_thread(move || {
-            memory.inventory = accepted.and_then(|accepted| serde_json::to_value(accepted).ok()).unwrap_or_default();
-            state.save(&memory)
-        });
-        match saved.await {
-            Ok(_) => true,
-            Err(error) => {
-                if tell {
-                    error!(
-                        error = line(&error),
-                        "failed to remember the last good revision; a restart without zookeeper would not find it"
-                    );
-                }
-                false
-            }
-        }
-    }
 }

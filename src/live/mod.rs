@@ -2,6 +2,8 @@
 //!
 //! Only joins rooms and turns their errors into faults; it decides nothing.
 
+pub mod board;
+pub mod keeper;
 pub mod machine;
 pub mod superset;
 

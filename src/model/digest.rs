@@ -153,6 +153,20 @@ digest_name! {
     TreeDigest
 }
 
+impl Revision {
+    /// What files have that are not ours: found where ours are to lie, or a fallback. Superset names no revision with them.
+    #[must_use]
+    pub fn unnamed() -> Self {
+        Self::new("unnamed")
+    }
+
+    /// Whether it is that of files that are not ours.
+    #[must_use]
+    pub fn is_unnamed(&self) -> bool {
+        *self == Self::unnamed()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

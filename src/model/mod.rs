@@ -12,6 +12,7 @@ pub mod once;
 pub mod pattern;
 pub mod pause;
 pub mod problem;
+pub mod protected;
 pub mod release;
 pub mod rollout;
 pub mod secret;

@@ -8,10 +8,8 @@ use crate::model::digest::Revision;
 /// The rules of one instance's course.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// Whether a candidate must be proven before it is installed (law 4).
-    pub check: bool,
-    /// Whether Superset is told to reload at all.
-    pub reloads: bool,
+    /// When a candidate must be proven before it is installed (law 4).
+    pub proof: Proof,
     /// Its place among the others.
     pub place: Place,
     /// How long the tree must stand still.
@@ -41,9 +39,35 @@ pub enum Place {
     InTurn,
 }
 
-/// What the course sees of the cluster.
+/// When a candidate must be proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Each one.
+    Always,
+    /// Where there is a Superset to be told of it.
+    WhereTold,
+    /// None.
+    Never,
+}
+
+/// The Superset of this instance, as far as a release concerns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Nobody is told: with the files everything is done.
+    Nobody,
+    /// It does not run: it loads what lies there when it starts, which is not our doing.
+    Absent,
+    /// Our supervisor has not started it yet: it loads what lies there when it is, and disturbs nobody.
+    Unstarted,
+    /// It runs, and is told to reload.
+    Running,
+}
+
+/// What the course sees of the cluster and of this host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct View {
+    /// Whom a reload concerns.
+    pub target: Target,
     /// Whether ZooKeeper answers; always, where there is no cluster.
     pub connected: bool,
     /// Whether a person paused the cluster.

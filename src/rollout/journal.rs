@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::digest::{Release, Revision};
 
 /// What survives a crash: written down before whatever it tells of begins.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Journal {
     /// What Superset runs; `None` while that is not certain.
     pub live: Option<Revision>,
@@ -16,7 +19,7 @@ pub struct Journal {
 }
 
 /// Why a revision is not tried again here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
     /// The release from which it was resolved.
     pub release: Release,
@@ -29,7 +32,8 @@ pub struct Refusal {
 }
 
 /// What is to blame for a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Blame {
     /// The release: it does not load, and the cluster does not know yet.
     Invalid,

@@ -33,6 +33,8 @@ pub enum Stay {
     NothingPublished,
     /// The published release is in quarantine and there is no completed one to go back to.
     Quarantined,
+    /// A release was completed, and this instance, which is about to start, cannot read or resolve it.
+    CompletedUnknown,
 }
 
 impl Choice {
@@ -57,6 +59,19 @@ pub fn choose(published: Option<&Goal>, completed: Option<&Goal>, rollout: &Roll
     match completed.filter(|completed| !bars(completed)) {
         Some(completed) => Choice::Completed(completed.clone()),
         None => Choice::Stay(Stay::Quarantined),
+    }
+}
+
+/// Chooses for an instance whose Superset does not run yet: what was completed last, and what is published only while nothing
+/// has been.
+#[must_use]
+pub fn choose_at_start(published: Option<&Goal>, completed: Option<&Goal>, rollout: &Rollout) -> Choice {
+    let Some(release) = &rollout.completed else { return choose(published, None, rollout) };
+    let bars = |goal: &&Goal| rollout.bars(&goal.release, Some(&goal.revision)).is_some();
+    match [published, completed].into_iter().flatten().find(|goal| goal.release == *release && !bars(goal)) {
+        Some(goal) if published == Some(goal) => Choice::Published(goal.clone()),
+        Some(goal) => Choice::Completed(goal.clone()),
+        None => Choice::Stay(Stay::CompletedUnknown),
     }
 }
 
@@ -86,6 +101,17 @@ mod tests {
         assert_eq!(choose(Some(&new), Some(&old), &bad(&[("2", "x")])), Choice::Completed(old.clone()));
         assert_eq!(choose(Some(&new), Some(&old), &bad(&[("7", "b")])), Choice::Completed(old.clone()));
         assert_eq!(choose(Some(&new), Some(&old), &bad(&[("7", "x")])), Choice::Published(new.clone()));
+    }
+
+    #[test]
+    fn an_instance_that_starts_takes_what_was_completed_and_only_without_that_what_is_published() {
+        let (new, old) = (goal("2", "b"), goal("1", "a"));
+        assert_eq!(choose_at_start(Some(&new), None, &bad(&[])), Choice::Published(new.clone()));
+        assert_eq!(choose_at_start(Some(&new), None, &bad(&[("2", "b")])).goal(), None);
+        let completed = Rollout { completed: Some(old.release.clone()), ..bad(&[]) };
+        assert_eq!(choose_at_start(Some(&new), Some(&old), &completed), Choice::Completed(old.clone()));
+        assert_eq!(choose_at_start(Some(&old), None, &completed), Choice::Published(old.clone()));
+        assert_eq!(choose_at_start(Some(&new), None, &completed), Choice::Stay(Stay::CompletedUnknown));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::release::CheckRequired;
+use super::release::Fallback;
 use super::scalars::{Wrong, is_znode_path};
 use super::{Acl, Layout, Reload, ReloadStrategy, Render, Settings, Source, Tls, Zookeeper};
 use crate::model::problem::Problem;
@@ -89,6 +89,13 @@ pub(super) fn reload(reload: &Reload) -> Broken {
     broken
 }
 
+pub(super) fn boot(fallback: &Fallback, render: &Render) -> Broken {
+    if *fallback == Fallback::Base && render.superset_config.base.is_none() {
+        return vec![("boot.fallback", Wrong::new("`base` needs render.superset_config.base as well"))];
+    }
+    Vec::new()
+}
+
 impl Settings {
     /// What is allowed but should be said when the agent starts.
     #[must_use]
@@ -99,12 +106,9 @@ impl Settings {
             let warning = Problem::warning(&origin, "everybody who reaches ZooKeeper can change what the agent creates there");
             warnings.push(warning.field("source.zookeeper.acl").hint("give source.zookeeper.auth and set acl to creator"));
         }
-        // Where nothing is reloaded, `auto` means `none`, and nobody is promised a check.
-        if self.check.require == CheckRequired::Auto && self.reload.has_target() {
-            let message =
-                "`auto` means `app` here, which is not built yet: Superset is reloaded with candidates that nobody checked";
-            let warning = Problem::warning(&origin, message);
-            warnings.push(warning.field("check.require").hint("set it to none to accept that"));
+        if self.verify.successes == 0 {
+            let message = "`0` believes every reload: a superset that does not come back is not noticed";
+            warnings.push(Problem::warning(&origin, message).field("verify.successes"));
         }
         warnings
     }

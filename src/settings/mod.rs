@@ -11,7 +11,6 @@ pub mod release;
 mod scalars;
 mod section;
 mod tree;
-mod unbuilt;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -225,18 +224,6 @@ pub struct Reload {
     pub unit: Option<String>,
     /// The command and its arguments.
     pub command: Option<Vec<String>>,
-}
-
-impl Reload {
-    /// Whether a new config makes Superset be told at all.
-    #[must_use]
-    pub fn has_target(&self) -> bool {
-        match self.strategy {
-            ReloadStrategy::Auto => self.pid_file.is_some() || self.unit.is_some() || self.command.is_some(),
-            ReloadStrategy::None => false,
-            ReloadStrategy::Hup | ReloadStrategy::Handoff | ReloadStrategy::Restart | ReloadStrategy::Command => true,
-        }
-    }
 }
 
 /// `reload.strategy`

@@ -7,7 +7,8 @@ use tracing_subscriber::filter::EnvFilter;
 
 use super::release::{Boot, Check, CheckRequired, Fallback, Releases, RolloutRules, Verify};
 use super::scalars::{
-    Read, Wrong, address, boolean, count, duration, hosts, http_url, mode, path, share, size, span, text, word, znode_path,
+    Read, Wrong, address, boolean, count, count_or_none, duration, hosts, http_url, mode, path, protected, share, size, span,
+    text, word, znode_path,
 };
 use super::section::{Meant, Noted, Section};
 use super::tree::{Node, Value};
@@ -41,6 +42,9 @@ pub(super) fn settings(top: &mut Section<'_, '_>, host: &str) -> Meant<Settings>
     let log = top.section("log", log);
     if let (Ok(source), Ok(layout)) = (&source, &layout) {
         top.obey(laws::layout(source, layout));
+    }
+    if let (Ok(boot), Ok(render)) = (&boot, &render) {
+        top.obey(laws::boot(&boot.fallback, render));
     }
     Ok(Settings {
         cluster: cluster?,
@@ -247,7 +251,7 @@ fn reload(s: &mut Section<'_, '_>) -> Meant<Reload> {
 
 fn verify(s: &mut Section<'_, '_>) -> Meant<Verify> {
     let url = s.optional("url", |node| http_url(node).map(String::from));
-    let successes = s.value("successes", count);
+    let successes = s.value("successes", count_or_none);
     let timeout = s.value("timeout", span);
     Ok(Verify { url: url?, successes: successes?, timeout: timeout? })
 }
@@ -257,7 +261,7 @@ fn rollout(s: &mut Section<'_, '_>) -> Meant<RolloutRules> {
     let settle = s.value("settle", duration);
     let soak = s.value("soak", duration);
     let canary_wait = s.value("canary_wait", duration);
-    let allow_protected = s.list("allow_protected", text);
+    let allow_protected = s.list("allow_protected", protected);
     Ok(RolloutRules { slots: slots?, settle: settle?, soak: soak?, canary_wait: canary_wait?, allow_protected: allow_protected? })
 }
 

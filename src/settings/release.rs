@@ -44,7 +44,7 @@ pub struct Check {
 /// `check.require`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckRequired {
-    /// `app` where there is a reload target ([`super::Reload::has_target`]), else `none`.
+    /// `app` where there is a Superset to be told of a release, else `none`.
     Auto,
     /// Superset's app must be built and answer.
     App,

@@ -11,6 +11,7 @@ use jiff::fmt::friendly::SpanParser;
 use url::Url;
 
 use super::tree::{Node, Value};
+use crate::model::protected::PROTECTED;
 
 /// Why a value was not taken.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,12 +66,30 @@ pub(super) fn boolean(node: &Node) -> Read<bool> {
 
 /// A whole number, 1 or more.
 pub(super) fn count(node: &Node) -> Read<u32> {
+    at_least(1, node)
+}
+
+/// A whole number, or none at all.
+pub(super) fn count_or_none(node: &Node) -> Read<u32> {
+    at_least(0, node)
+}
+
+fn at_least(least: u32, node: &Node) -> Read<u32> {
     let number = match &node.value {
         Value::Int(number) => u32::try_from(*number).ok(),
         Value::Bare(text) => text.parse().ok(),
         _ => return Err(Wrong::kind("a whole number", node)),
     };
-    number.filter(|number| *number >= 1).ok_or_else(|| Wrong::new("expected a whole number, 1 or more"))
+    number.filter(|number| *number >= least).ok_or_else(|| Wrong::new(format!("expected a whole number, {least} or more")))
+}
+
+/// A protected setting's name.
+pub(super) fn protected(node: &Node) -> Read<String> {
+    let name = text(node)?;
+    if PROTECTED.contains(&name.as_str()) {
+        return Ok(name);
+    }
+    Err(Wrong::new(format!("`{name}` is not protected")).hint(format!("protected are {}", PROTECTED.join(" and "))))
 }
 
 /// A duration with units; not negative.

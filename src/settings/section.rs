@@ -12,7 +12,6 @@ use super::Reference;
 use super::environment;
 use super::scalars::{Read, Wrong, text};
 use super::tree::{Directive, Entry, Layer, Node, Place, Value, join};
-use super::unbuilt;
 use crate::model::problem::{Problem, nearest};
 use crate::model::secret::SecretText;
 
@@ -101,10 +100,7 @@ impl<'a> Section<'_, 'a> {
             self.refuse(key, Wrong::new("missing"));
             return Err(Noted);
         };
-        let value = self.take(key, node, &read)?;
-        let is_default = self.default_of(key).is_some_and(|default| read(default).is_ok_and(|default| default == value));
-        self.refuse_unbuilt(key, node, is_default);
-        Ok(value)
+        self.take(key, node, &read)
     }
 
     /// The value of `key`, or `default` where it is missing.
@@ -118,9 +114,7 @@ impl<'a> Section<'_, 'a> {
     /// The value of `key`, which may be null or missing.
     pub(super) fn optional<T>(&mut self, key: &'static str, read: impl Fn(&Node) -> Read<T>) -> Meant<Option<T>> {
         let Some(node) = self.find(key).filter(|node| !node.is_null()) else { return Ok(None) };
-        let value = self.take(key, node, &read)?;
-        self.refuse_unbuilt(key, node, false);
-        Ok(Some(value))
+        self.take(key, node, &read).map(Some)
     }
 
     /// The secret at `key`, or where to find it.
@@ -138,8 +132,7 @@ impl<'a> Section<'_, 'a> {
 
     /// A list of single values.
     pub(super) fn list<T>(&mut self, key: &'static str, read: impl Fn(&Node) -> Read<T>) -> Meant<Vec<T>> {
-        let (node, items) = self.items(key)?;
-        self.refuse_unbuilt(key, node, items.is_empty());
+        let (_, items) = self.items(key)?;
         let read = items.iter().enumerate().map(|(at, item)| self.take(&format!("{key}.{at}"), item, &read));
         all(read.collect())
     }
@@ -246,12 +239,6 @@ impl<'a> Section<'_, 'a> {
                 self.reading.note(&node.place, &join(&self.path, key), wrong);
                 Err(Noted)
             }
-        }
-    }
-
-    fn refuse_unbuilt(&mut self, key: &str, node: &Node, is_default: bool) {
-        if !is_default && !unbuilt::is_built(&join(&self.path, key), node) {
-            self.refuse(key, Wrong::new("not built yet in this version").hint("leave it at its default"));
         }
     }
 

@@ -100,6 +100,27 @@ impl ReloadError {
         }
     }
 
+    /// Whether Superset serves on with the config that it had.
+    #[must_use]
+    pub fn leaves_superset_alone(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Incomplete { .. } | Self::Gunicorn(_) => true,
+            Self::Handoff(error) => !matches!(error, HandoffError::Alone(_) | HandoffError::Lingers { .. }),
+            Self::Supervisor(_) | Self::Command(_) => false,
+        }
+    }
+
+    /// Whether the config may be what is wrong: then it is, if another one loads.
+    #[must_use]
+    pub fn may_be_the_configs(&self) -> bool {
+        matches!(
+            self,
+            Self::Handoff(HandoffError::Died(_) | HandoffError::Silent { .. } | HandoffError::Alone(_))
+                | Self::Supervisor(AskError::TooSlow(_))
+                | Self::Command(_)
+        )
+    }
+
     /// What a person can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {

@@ -11,6 +11,7 @@ use reqwest::redirect;
 use rustix::process::Signal;
 use thiserror::Error;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::warn;
 use url::Url;
 
 use super::client::Client;
@@ -134,17 +135,23 @@ impl Verifier {
         self.limit
     }
 
-    /// Asks once, on a connection of its own.
+    /// Whether nothing is asked at all: what was told to reload is believed to have done so.
+    #[must_use]
+    pub fn asks_nothing(&self) -> bool {
+        self.successes == 0
+    }
+
+    /// Asks once, on a connection of its own. Files that are not ours name no revision.
     pub async fn ask(&self, wanted: &Revision) -> Seen {
         let Ok(answer) = self.http.get(self.url.clone()).send().await else { return Seen::Silent };
         let status = answer.status();
         let named = answer.headers().get(HEADER).and_then(|value| value.to_str().ok());
         match named {
-            Some(named) if named != wanted.to_string() => Seen::Other(named.to_owned()),
+            Some(named) if wanted.is_unnamed() || named != wanted.as_str() => Seen::Other(named.to_owned()),
             // Whatever is asked for may answer with a redirect; only a failure is one.
             _ if status.is_client_error() || status.is_server_error() => Seen::Failed(status.as_u16()),
-            Some(_) => Seen::Right,
-            None => Seen::Unnamed(status.as_u16()),
+            None if !wanted.is_unnamed() => Seen::Unnamed(status.as_u16()),
+            _ => Seen::Right,
         }
     }
 
@@ -171,21 +178,33 @@ impl Verifier {
             let (times, limit) = (self.successes, self.limit);
             return Err(VerifyError::NotSeen { wanted: wanted.clone(), times, limit, seen });
         }
-        match client {
-            Some(client) => client.list().await.map(drop).map_err(VerifyError::Databases),
-            None => Ok(()),
+        let Some(client) = client else { return Ok(()) };
+        match client.list().await {
+            Ok(_) => Ok(()),
+            // Our own login tells nothing of the config: it may be wrong, or not made yet.
+            Err(error @ (CallError::LoginRefused { .. } | CallError::Forbidden { .. })) => {
+                warn!(%error, "whether superset can read its connections is not known");
+                Ok(())
+            }
+            Err(error) => Err(VerifyError::Databases(error)),
         }
     }
 
-    /// Proves that the worker answers.
+    /// Proves that the worker answers; one that has just been started may not be there yet.
     pub async fn worker(&self, target: &Target) -> Result<(), VerifyError> {
-        let worker = worker(target)?;
+        let began = Instant::now();
+        let worker = loop {
+            match worker(target) {
+                Err(error) if error.finds_nobody() && began.elapsed() < self.limit => sleep(ASK_EVERY).await,
+                found => break found?,
+            }
+        };
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let question = ping(worker.process(), &host).ok_or(VerifyError::Unknown(worker.process().pid))?;
         if !worker.process().is_ours() {
             return Err(VerifyError::Stranger(worker.process().pid));
         }
-        ask_worker(&question, Some(&worker.process().environment()), self.limit).await
+        ask_worker(&question, Some(&worker.process().environment()), self.limit.saturating_sub(began.elapsed())).await
     }
 
     /// Proves that a beat lives that is not this one.
@@ -204,6 +223,15 @@ impl Verifier {
         }
         Err(VerifyError::Beat(self.limit))
     }
+}
+
+/// The beat that runs, below this process where it is ours.
+#[must_use]
+pub fn beat_below(below: Option<i32>) -> Option<i32> {
+    let table = Table::read().ok()?;
+    mains(&table, Kind::Beat)
+        .find(|process| below.is_none_or(|ancestor| table.descends(process.pid, ancestor)))
+        .map(|beat| beat.pid)
 }
 
 /// Asks a worker by this command, such as `celery --app=… inspect ping -d celery@host`, until it answers or the limit is reached: one that has

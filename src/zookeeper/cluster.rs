@@ -120,6 +120,12 @@ impl Cluster {
         self.records(&self.paths().instances(), "an instance's record").await
     }
 
+    /// The records of these instances, as far as they live.
+    pub async fn instances_of(&self, ids: &[InstanceId]) -> Result<Records<Instance>, Error> {
+        let paths: Vec<_> = ids.iter().map(|id| self.paths().instance(id)).collect();
+        self.records_at(&paths, "an instance's record").await
+    }
+
     /// Who leads now.
     pub async fn leader(&self) -> Result<Option<InstanceId>, Error> {
         for name in contenders::names(&self.session, &self.paths().leader()).await? {
@@ -174,8 +180,12 @@ impl Cluster {
         let mut names = self.session.children(parent).await?.unwrap_or_default();
         names.sort_unstable();
         let paths: Vec<_> = names.iter().map(|name| read::join(parent, name)).collect();
+        self.records_at(&paths, what).await
+    }
+
+    async fn records_at<T: DeserializeOwned>(&self, paths: &[String], what: &str) -> Result<Records<T>, Error> {
         let mut all = Records { records: Vec::new(), problems: Vec::new() };
-        for found in read::nodes(&self.session, &paths).await?.found.into_iter().flatten() {
+        for found in read::nodes(&self.session, paths).await?.found.into_iter().flatten() {
             match parse(&found.node.content, what) {
                 Ok(record) => all.records.push(record),
                 Err(message) => all.problems.push(Problem::warning(&Origin::new(found.node.origin.as_str()), message)),

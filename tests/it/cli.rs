@@ -124,7 +124,7 @@ fn check_says_where_yaml_does_not_parse() {
 
 #[test]
 fn warnings_are_shown_and_are_no_failure() {
-    let settings = "source: {directory: {path: tree}}\nreload: {pid_file: gunicorn.pid}\n";
+    let settings = "source: {directory: {path: tree}}\nverify: {successes: 0}\n";
     let run = Run::new().file("a.yaml", settings).file("tree/config.yaml", "ROW_LIMT: 5000\n");
     insta::assert_snapshot!("check-warnings", run.shown(&["check", "-c", "a.yaml"]));
 }

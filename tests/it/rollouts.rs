@@ -14,7 +14,7 @@ use setkeeper::model::digest::{Release, Revision};
 use setkeeper::model::instance::InstanceId;
 use setkeeper::model::rollout::{Quarantined, Rollout};
 use setkeeper::rollout::course::Course;
-use setkeeper::rollout::job::{Canaries, Job, Leave, Outcome, Place, ReloadFailed, Rules, Verdict, View};
+use setkeeper::rollout::job::{Canaries, Job, Leave, Outcome, Place, Proof, ReloadFailed, Rules, Target, Verdict, View};
 use setkeeper::rollout::journal::Journal;
 use setkeeper::rollout::target::{Choice, Goal, choose};
 
@@ -98,6 +98,7 @@ struct Slot {
 struct Host {
     label: &'static str,
     rules: Rules,
+    target: Target,
     course: Option<Course>,
     journal: Journal,
     back_at: Instant,
@@ -111,6 +112,12 @@ struct Host {
     slot: Option<(usize, Instant)>,
     observed: BTreeMap<usize, (u64, Instant)>,
     rollout: Rollout,
+}
+
+impl Host {
+    fn checks(&self) -> bool {
+        self.rules.proof == Proof::Always
+    }
 }
 
 struct Running {
@@ -146,8 +153,7 @@ impl Cluster {
         let hosts = (0..count).map(|index| {
             let place = if has_canary && index == 0 { Place::Canary } else { Place::InTurn };
             let rules = Rules {
-                check: rng.random_bool(0.9),
-                reloads: rng.random_bool(0.9),
+                proof: if rng.random_bool(0.9) { Proof::Always } else { Proof::Never },
                 place,
                 settle: Duration::from_secs(2),
                 soak: Duration::from_secs(5),
@@ -163,6 +169,7 @@ impl Cluster {
                 label: if index % 2 == 0 { "web" } else { "worker" },
                 course: Some(Course::resume(rules.clone(), journal.clone())),
                 rules,
+                target: if rng.random_bool(0.9) { Target::Running } else { Target::Nobody },
                 journal,
                 back_at: now,
                 frozen_until: now,
@@ -475,7 +482,7 @@ impl Cluster {
             Some(host) if host.job.is_some() => Canaries::Working,
             Some(_) => Canaries::Awaited,
         };
-        View { connected: self.hosts[index].connected, paused: self.paused, canaries }
+        View { target: self.hosts[index].target, connected: self.hosts[index].connected, paused: self.paused, canaries }
     }
 
     fn choice(&self, index: usize) -> Choice {
@@ -512,7 +519,7 @@ impl Cluster {
         match job {
             Job::Install(revision) => {
                 let tree = self.tree_of(revision);
-                assert!(!host.rules.check || !tree.is_invalid || is_good(revision), "law 4: {revision} is on the live path");
+                assert!(!host.checks() || !tree.is_invalid || is_good(revision), "law 4: {revision} is on the live path");
                 self.seen.rolled_back += u32::from(is_good(revision) && host.journal.live.is_none());
             }
             Job::Reload(revision) => {
@@ -557,10 +564,10 @@ impl Cluster {
             let is_refused = host.journal.refused.contains_key(&goal.revision);
             let wanted = if is_refused { host.journal.good.clone() } else { Some(goal.revision) };
             assert_eq!(host.disk, wanted, "host {index}: {course:#?}");
-            assert!(!host.rules.reloads || host.superset == wanted, "host {index}: {course:#?}");
+            assert!(!(host.target == Target::Running) || host.superset == wanted, "host {index}: {course:#?}");
             let tree = self.tree_of(&wanted.expect("something is live"));
-            assert!(!host.rules.check || !tree.is_invalid, "law 4");
-            assert!(!host.rules.reloads || !tree.is_broken, "what does not verify is live");
+            assert!(!host.checks() || !tree.is_invalid, "law 4");
+            assert!(!(host.target == Target::Running) || !tree.is_broken, "what does not verify is live");
         }
     }
 }

@@ -214,20 +214,27 @@ fn creator_is_fine_with_digest_credentials_or_a_client_certificate() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_unless_it_is_the_default() {
+fn what_a_release_goes_through_is_read() {
+    let settings = file(
+        "\
+render: {superset_config: {path: /c.py, base: /b.py}}
+boot: {wait: 1s, fallback: base}
+check: {require: app, python: /usr/bin/python3, env_file: a, timeout: 61s, memory: 401M}
+verify: {url: \"http://h/health\", successes: 0, timeout: 91s}
+rollout: {slots: 2, settle: 1s, soak: 1s, canary_wait: 1s, allow_protected: [SECRET_KEY]}
+releases: {count: 1, bytes: 1M}
+",
+    );
+    assert_eq!((settings.boot.fallback, settings.check.memory), (Fallback::Base, 401 << 20));
+    assert_eq!((settings.verify.successes, settings.rollout.slots), (0, 2));
+    assert_eq!((settings.releases.count, settings.releases.bytes), (1, 1 << 20));
     insta::assert_snapshot!(problems(
         "\
 boot: {fallback: base}
-check: {require: app, python: /usr/bin/python3, env_file: a, timeout: 61s, memory: 401M}
-verify: {url: \"http://h/health\", successes: 4, timeout: 91s}
-rollout: {slots: 2, settle: 1s, soak: 1s, canary_wait: 1s, allow_protected: [SECRET_KEY]}
+rollout: {slots: 0, allow_protected: [SECRET_KEY, ROW_LIMIT]}
+verify: {successes: -1}
 "
     ));
-    let same =
-        file("check: {require: none}\nverify: {timeout: 1m30s}\nreload: {strategy: hup, pid_file: a}\nboot: {fallback: none}\n");
-    let releases = file("releases: {count: 1, bytes: 1M}\n").releases;
-    assert_eq!((releases.count, releases.bytes), (1, 1 << 20));
-    assert_eq!((same.boot.fallback, same.reload.strategy), (Fallback::None, ReloadStrategy::Hup));
 }
 
 #[test]
@@ -237,15 +244,9 @@ fn an_open_acl_is_warned_about() {
 }
 
 #[test]
-fn an_unchecked_candidate_is_warned_about_where_superset_is_made_to_load_it() {
+fn a_reload_that_nobody_verifies_is_warned_about() {
     let directory = "source: {directory: {path: a}}\n";
-    for reload in ["reload: {pid_file: a}", "reload: {command: [a]}", "reload: {strategy: hup, pid_file: a}"] {
-        assert_eq!(warned(&file(&format!("{directory}{reload}"))), ["check.require"], "{reload}");
-        assert!(warned(&file(&format!("{directory}{reload}\ncheck: {{require: none}}"))).is_empty(), "{reload}");
-    }
-    for reload in ["", "reload: {strategy: none}", "reload: {strategy: none, pid_file: a}"] {
-        assert!(warned(&file(&format!("{directory}{reload}"))).is_empty(), "{reload}");
-    }
+    assert_eq!(warned(&file(&format!("{directory}verify: {{successes: 0}}"))), ["verify.successes"]);
 }
 
 fn warned(settings: &Settings) -> Vec<String> {

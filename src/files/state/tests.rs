@@ -43,18 +43,6 @@ fn bytes_that_are_no_text_come_back_as_they_were() {
 }
 
 #[test]
-fn advancing_keeps_the_previous_revision_and_forgets_no_other_thing() {
-    let mut memory = LastGood { inventory: serde_json::json!([1]), ..LastGood::default() };
-    memory.advance(applied("r1", b"1"));
-    assert_eq!(memory.previous, None);
-    memory.advance(applied("r2", b"2"));
-    assert_eq!(memory.previous, Some(applied("r1", b"1")));
-    memory.advance(applied("r2b", b"2"));
-    assert_eq!(memory.previous, Some(applied("r1", b"1")), "another name for the same files is not another revision");
-    assert_eq!((memory.applied, memory.inventory), (applied("r2b", b"2"), serde_json::json!([1])));
-}
-
-#[test]
 fn every_kind_of_damage_is_reported_kept_aside_and_treated_as_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::open(folder.path()).unwrap();

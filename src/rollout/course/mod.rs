@@ -8,10 +8,10 @@
 mod record;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::job::{Bad, Canaries, Job, Place, Rules, Verdict, View};
+use super::job::{Bad, Canaries, Job, Place, Proof, Rules, Target, Verdict, View};
 use super::journal::{Blame, Journal, Refusal};
 use super::target::Goal;
 use crate::model::digest::Revision;
@@ -38,6 +38,10 @@ pub struct Course {
     ask_at: Option<Instant>,
     rest: Option<Rest>,
     canaries: Patience,
+    /// Whom a reload concerns, as last seen.
+    target: Target,
+    /// What the cluster was told and has not shown yet: that it is not there means nothing.
+    told: BTreeSet<Revision>,
     busy: bool,
 }
 
@@ -93,6 +97,8 @@ impl Course {
             ask_at: None,
             rest: None,
             canaries: Patience::default(),
+            target: Target::Nobody,
+            told: BTreeSet::new(),
             busy: false,
         }
     }
@@ -117,17 +123,36 @@ impl Course {
         }
     }
 
-    /// Takes the quarantine as the cluster has it: what was in it and is no longer may be tried again.
-    pub fn follow_quarantine(&mut self, rollout: &Rollout) {
+    /// Takes the quarantine as the cluster has it: what was in it and is no longer may be tried again, and is told.
+    pub fn follow_quarantine(&mut self, rollout: &Rollout) -> Vec<Revision> {
+        let is_in = |revision: &Revision, refusal: &Refusal| rollout.bars(&refusal.release, Some(revision)).is_some();
+        let refused = &self.journal.refused;
+        self.told.retain(|revision| refused.get(revision).is_some_and(|refusal| !is_in(revision, refusal)));
         let lifted = |(revision, refusal): (&Revision, &Refusal)| {
-            let is_in = rollout.bars(&refusal.release, Some(revision)).is_some();
-            (refusal.blame == Blame::Quarantined && !is_in).then(|| revision.clone())
+            let is_lifted = refusal.blame == Blame::Quarantined && !is_in(revision, refusal) && !self.told.contains(revision);
+            is_lifted.then(|| revision.clone())
         };
-        for revision in self.journal.refused.iter().filter_map(lifted).collect::<Vec<_>>() {
-            self.journal.refused.remove(&revision);
-            self.verdicts.remove(&revision);
+        let lifted: Vec<_> = refused.iter().filter_map(lifted).collect();
+        for revision in &lifted {
+            self.journal.refused.remove(revision);
+            self.verdicts.remove(revision);
             self.rest = None;
         }
+        lifted
+    }
+
+    /// These files lie on the live path, and Superset loads them or has loaded them: found there, or started from.
+    pub fn found(&mut self, revision: &Revision, is_good: bool) {
+        self.installed = Some(revision.clone());
+        self.journal.live = Some(revision.clone());
+        if is_good {
+            self.journal.good = Some(revision.clone());
+        }
+    }
+
+    /// Superset was not started yet: whatever ran once, nothing runs now.
+    pub fn superset_is_down(&mut self) {
+        self.journal.live = None;
     }
 
     /// The files on the live path are not what they were: somebody changed them by hand.
@@ -144,6 +169,7 @@ impl Course {
     /// The next job that may begin at `now`; none while one is under way.
     pub fn next(&mut self, now: Instant, view: View) -> Option<Job> {
         self.canaries.pass(now, view.canaries == Canaries::Awaited && !view.paused);
+        self.target = view.target;
         if self.busy {
             return None;
         }
@@ -181,7 +207,7 @@ impl Course {
             Leg::Forward(goal, At::Install) => Some(Job::Install(goal.revision.clone())),
             Leg::Forward(goal, At::Reload) => {
                 let revision = goal.revision.clone();
-                if self.outlasts(now, self.rules.reload_limit) {
+                if self.target != Target::Running || self.outlasts(now, self.rules.reload_limit) {
                     self.journal.live = None;
                     return Some(Job::Reload(revision));
                 }
@@ -217,7 +243,7 @@ impl Course {
             self.checking = Some(goal.clone());
             return Some(Job::Check(goal.revision));
         }
-        if !is_live && self.rules.reloads && !self.has_leave(now) {
+        if !is_live && self.target == Target::Running && !self.has_leave(now) {
             if !self.may_ask(now, view) {
                 return self.give_back(now, view);
             }
@@ -249,16 +275,20 @@ impl Course {
     }
 
     /// Whether it lies on the live path, Superset has it, and it has run well for its time.
-    fn runs(&self, revision: &Revision) -> bool {
+    #[must_use]
+    pub fn runs(&self, revision: &Revision) -> bool {
         let Journal { live, good, .. } = &self.journal;
         [&self.installed, live, good].into_iter().all(|known| known.as_ref() == Some(revision))
     }
 
     /// What ran well here needs no proof; what was proven needs no other.
     fn must_check(&self, revision: &Revision) -> bool {
-        self.rules.check
-            && self.journal.good.as_ref() != Some(revision)
-            && !matches!(self.verdicts.get(revision), Some(Verdict::Proven))
+        let is_due = match self.rules.proof {
+            Proof::Always => true,
+            Proof::WhereTold => self.target != Target::Nobody,
+            Proof::Never => false,
+        };
+        is_due && self.journal.good.as_ref() != Some(revision) && !matches!(self.verdicts.get(revision), Some(Verdict::Proven))
     }
 
     fn may_ask(&self, now: Instant, view: View) -> bool {

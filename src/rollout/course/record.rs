@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{At, Course, Leg};
 use crate::model::digest::Revision;
-use crate::rollout::job::{Bad, Leave, Outcome, ReloadFailed, Verdict};
+use crate::rollout::job::{Bad, Leave, Outcome, ReloadFailed, Target, Verdict};
 use crate::rollout::journal::Blame;
 
 impl Course {
@@ -27,8 +27,11 @@ impl Course {
 
     fn told(&mut self) {
         let told = self.untold().map(|(revision, _)| revision.clone());
-        if let Some(refusal) = told.and_then(|revision| self.journal.refused.get_mut(&revision)) {
+        if let Some(revision) = told
+            && let Some(refusal) = self.journal.refused.get_mut(&revision)
+        {
             refusal.blame = Blame::Quarantined;
+            self.told.insert(revision);
         }
     }
 
@@ -57,7 +60,7 @@ impl Course {
             Leg::Forward(goal, at) => {
                 let revision = goal.revision.clone();
                 self.installed = Some(revision.clone());
-                if !self.rules.reloads {
+                if matches!(self.target, Target::Nobody | Target::Absent) {
                     self.arrive(revision, now);
                 } else if self.journal.live.as_ref() == Some(&revision) {
                     *at = At::Verify;

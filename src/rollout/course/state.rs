@@ -36,10 +36,16 @@ impl Course {
         }
     }
 
+    /// Whether nothing is under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        !self.busy && self.leg == Leg::Idle
+    }
+
     /// Whether nothing is under way and nothing is left to do.
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         let runs = self.goal.is_none() || self.meant().is_some_and(|goal| self.runs(&goal.revision));
-        !self.busy && self.leg == Leg::Idle && runs && self.slot.is_none() && self.untold().is_none()
+        self.is_idle() && runs && self.slot.is_none() && self.untold().is_none()
     }
 }

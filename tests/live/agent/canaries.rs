@@ -235,6 +235,7 @@ async fn law_9_no_canary_sings_while_everything_that_can_fail_fails() {
     let secret = cage.agent.path("secrets/db");
     let reload = format!("cat {}; env | grep SETKEEPER_SECRET >&2; cat {}; exit 3", rendered.display(), secret.display());
     cage.agent.set("reload.command", json!(["sh", "-c", reload]));
+    cage.agent.set("verify.successes", json!(0));
     cage.agent.start().await;
     let failed = cage.agent.status_where("the reload failed", |status| status["instance"]["state"] == "failed").await;
     assert!(failed["instance"]["error"].as_str().unwrap().contains("exit status: 3"), "{failed:#}");

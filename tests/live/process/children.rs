@@ -15,7 +15,9 @@ use crate::support::program::Agent;
 fn shell(id: &str, script: &str) -> (Agent, TempDir) {
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("config.yaml"), "ROW_LIMIT: 1\n").unwrap();
-    let agent = Agent::of_directory("children", id, tree.path(), "http://127.0.0.1:9").with("datasources.push", json!(false));
+    let agent = Agent::of_directory("children", id, tree.path(), "http://127.0.0.1:9");
+    // What is started answers nobody.
+    let agent = agent.with("datasources.push", json!(false)).with("verify.successes", json!(0));
     let out = agent.path("out").display().to_string();
     (agent.with_variable("OUT", &out).supervising(&["sh", "-c", script]), tree)
 }

@@ -51,7 +51,7 @@ async fn a_config_that_does_not_load_leaves_the_old_gunicorn_serving() {
     let load = Load::on(&stand.superset.url);
     // Of the right type, and only Superset knows that there is no such cache.
     stand.publish("CACHE_CONFIG: {CACHE_TYPE: nowhere}\n");
-    let status = stand.agent.status_where("failed", |status| status["instance"]["state"] == "failed").await;
+    let status = stand.agent.status_where("held", |status| status["instance"]["state"] == "held").await;
     let error = status["instance"]["error"].as_str().unwrap();
     assert!(error.contains("the old one serves on") && error.contains("gunicorn's log"), "{error}");
     assert_eq!((stand.master().pid, stand.superset.revision().await), (old.pid, before));

@@ -60,6 +60,7 @@ impl Agent {
             "secrets": {"files": [path("secrets")]},
             "render": {"superset_config": {"path": path("superset_config.py")}},
             "check": {"require": "none"},
+            "rollout": {"settle": "100ms", "soak": "100ms"},
             "superset": {"url": url, "password": "admin", "timeout": "15s"},
             "http": {"listen": format!("127.0.0.1:{port}")},
         });

@@ -3,6 +3,8 @@
 //! In: the settings, the state directory and what was applied last. Out: started parts. It reads as the picture of the agent
 //! drawn as code: each `watch` here has one writer.
 
+mod config;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +16,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub(super) use self::config::way;
 use super::archivist::Archivist;
-use super::boot;
 use super::credentials::{Credentials, Passwords};
 use super::report::{Reporter, SourceSeen};
 use super::stages::{Parts, Stages, part};
@@ -24,26 +26,24 @@ use crate::desired::lens::Lens;
 use crate::desired::resolver::Resolver;
 use crate::files::state::{LastGood, StateDir};
 use crate::http::{self, Report};
-use crate::live::machine::{Keeper, Machine};
+use crate::live::keeper::Keeper;
 use crate::live::superset::Superset;
 use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen, Version};
 use crate::model::snapshot::Tree;
 use crate::model::status::ClusterStatus;
 use crate::plan::connections::Pruning;
-use crate::reconcile::config::{ConfigLoop, Memory, Outcome};
+use crate::reconcile::config::Outcome;
 use crate::reconcile::connections::{self, ConnectionsLoop, Statuses};
 use crate::reconcile::health::HealthLoop;
 use crate::reconcile::ledger::job::Rules;
 use crate::reconcile::resolve::{ResolveLoop, Resolved};
 use crate::reconcile::wants::Wants;
-use crate::render::renderer::{Renderer, Target};
 use crate::secrets::{self, Secrets};
 use crate::settings::{self, Settings, Source};
 use crate::superset::client::Client;
-use crate::superset::reload::{Place, Way};
-use crate::superset::verify::Verifier;
 use crate::supervise::asking::Asking;
 use crate::zookeeper::access::Access;
+use crate::zookeeper::cluster::Cluster;
 use crate::zookeeper::link::Link;
 use crate::zookeeper::releases::trim::Bounds;
 use crate::{directory, metrics, zookeeper};
@@ -54,16 +54,6 @@ const SECRETS_EVERY: Duration = Duration::from_secs(60);
 const HEARTBEAT_LIMIT: Duration = Duration::from_secs(300);
 /// With a directory source an instance that pushes leads for as long as it runs.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-/// How Superset is told to reload, by these settings, in this place.
-pub(super) fn way(settings: &Settings, supervisor: Option<i32>) -> anyhow::Result<Way> {
-    let role = settings.instance.labels.get("role").map_or("", String::as_str);
-    let place = Place { role, config: &settings.render.superset_config.path, supervisor };
-    Way::from_settings(&settings.reload, &place).map_err(|error| match error.hint() {
-        Some(hint) => anyhow::anyhow!("{error} ({hint})"),
-        None => error.into(),
-    })
-}
 
 /// Every channel between the parts, and what they are built from.
 pub(super) struct Wiring<'a> {
@@ -85,6 +75,8 @@ pub(super) struct Wiring<'a> {
     secrets: watch::Sender<u64>,
     memory: watch::Sender<LastGood>,
     record: watch::Sender<Option<Instance>>,
+    link: watch::Sender<Link>,
+    cluster: watch::Sender<Option<Cluster>>,
 }
 
 impl<'a> Wiring<'a> {
@@ -117,6 +109,8 @@ impl<'a> Wiring<'a> {
             secrets: watch::Sender::default(),
             memory: watch::Sender::new(last_good),
             record: watch::Sender::default(),
+            link: watch::Sender::new(Link::default()),
+            cluster: watch::Sender::new(None),
         }
     }
 
@@ -126,8 +120,6 @@ impl<'a> Wiring<'a> {
         let keeper =
             Keeper { state: Arc::clone(&self.state), memory: self.memory.subscribe(), accepted: self.accepted.subscribe() };
         parts.spawn(part("keeper", keeper.run(stages.source.clone())));
-        let (supervisor, memory) = (self.supervisor.clone(), self.memory.subscribe());
-        parts.spawn(part("boot rule", boot::run(supervisor, self.settings.boot.wait, memory, stages.loops.clone())));
         self.start_source(parts, stages, listener)
     }
 
@@ -162,37 +154,6 @@ impl<'a> Wiring<'a> {
         let watch = secrets::watch::run(self.secret_files.subscribe(), self.secrets.clone(), SECRETS_EVERY, cancel.clone());
         parts.spawn(part("secrets watch", watch));
         Ok(())
-    }
-
-    fn config_loop(&self, superset: Arc<Superset>) -> anyhow::Result<ConfigLoop<Machine>> {
-        let render = &self.settings.render;
-        let file = &render.superset_config;
-        let machine = Machine {
-            render: render.clone(),
-            way: way(self.settings, self.supervisor.as_ref().map(|supervisor| supervisor.pid))?,
-            supervisor: self.supervisor.clone(),
-            verifier: Verifier::new(&self.settings.verify, &self.settings.superset.url)?,
-            superset,
-            state: Arc::clone(&self.state),
-            memory: self.memory.clone(),
-        };
-        let memory = {
-            let last = self.memory.borrow();
-            match &last.applied.version.revision {
-                _ if last.reloading => Memory::Unknown,
-                Some(revision) => Memory::Revision(revision.clone()),
-                None => Memory::Nothing,
-            }
-        };
-        Ok(ConfigLoop {
-            host: machine,
-            renderer: Renderer::new(Target { path: file.path.clone(), mode: file.mode }, self.settings.instance.labels.clone()),
-            resync: self.settings.datasources.resync,
-            resolved: self.resolved.subscribe(),
-            outcome: self.outcome.clone(),
-            memory,
-            heartbeat: self.heartbeat.clone(),
-        })
     }
 
     fn connections_loop(&self, superset: Arc<Superset>) -> ConnectionsLoop<Superset> {
@@ -232,7 +193,7 @@ impl<'a> Wiring<'a> {
 
     fn start_zookeeper(&self, zookeeper: &settings::Zookeeper, parts: &mut Parts, stages: &Stages) -> anyhow::Result<SourceSeen> {
         let access = Access::new(zookeeper, &self.settings.layout, self.passwords.zookeeper.subscribe())?;
-        let (link, cluster) = (watch::Sender::new(Link::default()), watch::Sender::new(None));
+        let (link, cluster) = (self.link.clone(), self.cluster.clone());
         let seen = SourceSeen::Zookeeper { link: link.subscribe(), cluster: cluster.subscribe() };
         let inputs = zookeeper::channels::Inputs {
             record: self.record.subscribe(),

@@ -1,0 +1,224 @@
+//! The cluster as a rollout sees it, in ZooKeeper; and the board of an instance that is alone.
+//!
+//! A slot that is held is rewritten by a task of its own, so that a long reload does not lose it. Every question is one look
+//! of now; what others write about themselves wakes nobody here (law 12).
+
+use std::future::pending;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use super::line;
+use crate::model::digest::{Release, Revision};
+use crate::model::instance::{Instance, InstanceId, State};
+use crate::model::rollout::{Quarantined, is_completed};
+use crate::model::snapshot::Branch;
+use crate::rollout::job::{Bad, Canaries, Leave};
+use crate::world::{Board, Fault, FaultKind};
+use crate::zookeeper::cluster::Cluster;
+use crate::zookeeper::error::Error;
+use crate::zookeeper::link::Link;
+use crate::zookeeper::slots::judge::{Holder, Seeker};
+use crate::zookeeper::slots::{Held, Slots, Sought};
+
+/// The label of those that go first.
+const CANARY: &str = "canary";
+
+/// Whether an instance of these labels goes first.
+#[must_use]
+pub fn is_canary(labels: &crate::model::instance::Labels) -> bool {
+    labels.get(CANARY).is_some_and(|value| value == "true")
+}
+
+/// The board of this instance.
+pub enum LiveBoard {
+    /// In ZooKeeper.
+    Shared(Box<Shared>),
+    /// There is nobody else.
+    Alone,
+}
+
+/// A board in ZooKeeper.
+pub struct Shared {
+    me: Seeker,
+    cluster: watch::Receiver<Option<Cluster>>,
+    link: watch::Receiver<Link>,
+    slots: Slots,
+    held: Option<Keeping>,
+    /// Who goes first, as found with the last release that was asked about.
+    canaries: (Option<Release>, Vec<InstanceId>),
+}
+
+/// A slot that is ours, while it is rewritten again and again.
+struct Keeping {
+    held: Held,
+    until: watch::Receiver<Instant>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Shared {
+    /// As `me`, through the live session.
+    #[must_use]
+    pub fn new(me: Seeker, cluster: watch::Receiver<Option<Cluster>>, link: watch::Receiver<Link>) -> Self {
+        Self { slots: Slots::new(me.clone()), me, cluster, link, held: None, canaries: (None, Vec::new()) }
+    }
+
+    fn cluster(&self) -> Result<Cluster, Fault> {
+        let away = || Fault { kind: FaultKind::Refused, message: "zookeeper is away".to_owned() };
+        self.cluster.borrow().clone().filter(|_| self.link.borrow().connected).ok_or_else(away)
+    }
+
+    fn keep(&mut self, held: Held) -> Leave {
+        let until = held.until();
+        let (sender, receiver) = watch::channel(until);
+        let (mut kept, cluster) = (held.clone(), self.cluster.clone());
+        let task = tokio::spawn(async move {
+            let lost = kept.keep(&cluster, &sender).await;
+            warn!(error = line(&lost), "the slot is somebody else's");
+        });
+        self.held = Some(Keeping { held, until: receiver, _task: AbortOnDropHandle::new(task) });
+        Leave::Until(until)
+    }
+
+    async fn seek(&mut self, cluster: &Cluster, revision: &Revision) -> Result<Leave, Fault> {
+        Ok(match self.slots.seek(cluster, revision).await.map_err(|error| fault(&error))? {
+            Sought::Held(held) => {
+                info!(slot = held.number(), %revision, "took a slot");
+                self.keep(held)
+            }
+            Sought::Recover(held, earlier) => {
+                info!(slot = held.number(), revision = %earlier.revision, "found the slot of an earlier run");
+                self.keep(held)
+            }
+            Sought::Taken { .. } => Leave::NotNow,
+        })
+    }
+
+    /// Every live instance but this one.
+    async fn others(&self) -> Result<Vec<Instance>, Fault> {
+        let records = self.cluster()?.instances().await.map_err(|error| fault(&error))?.records;
+        Ok(records.into_iter().filter(|record| record.id != self.me.instance).collect())
+    }
+}
+
+impl Board for LiveBoard {
+    fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+
+    fn connected(&self) -> bool {
+        match self {
+            Self::Shared(shared) => shared.cluster().is_ok(),
+            Self::Alone => true,
+        }
+    }
+
+    async fn changed(&mut self) {
+        let Self::Shared(shared) = self else { return pending().await };
+        if shared.link.changed().await.is_err() {
+            pending::<()>().await;
+        }
+    }
+
+    async fn kept(&self, release: &Release) -> Result<Option<Branch>, Fault> {
+        let Self::Shared(shared) = self else { return Ok(None) };
+        shared.cluster()?.kept_tree(release).await.map_err(|error| fault(&error))
+    }
+
+    async fn canaries(&mut self, release: &Release) -> Result<Canaries, Fault> {
+        let Self::Shared(shared) = self else { return Ok(Canaries::Done) };
+        let live = if shared.canaries.0.as_ref() == Some(release) {
+            shared.cluster()?.instances_of(&shared.canaries.1).await.map_err(|error| fault(&error))?.records
+        } else {
+            let live: Vec<_> = shared.others().await?.into_iter().filter(|other| is_canary(&other.labels)).collect();
+            shared.canaries = (Some(release.clone()), live.iter().map(|canary| canary.id.clone()).collect());
+            live
+        };
+        Ok(fare(release, &live))
+    }
+
+    async fn recall(&mut self) -> Result<(), Fault> {
+        let Self::Shared(shared) = self else { return Ok(()) };
+        let cluster = shared.cluster()?;
+        let seen = cluster.slots().await.map_err(|error| fault(&error))?;
+        let ours = seen.into_iter().find_map(|seen| match seen.holder {
+            Holder::Known(slot) if slot.instance == shared.me.instance => Some(slot.revision),
+            _ => None,
+        });
+        match ours {
+            Some(revision) => shared.seek(&cluster, &revision).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    async fn take(&mut self, revision: &Revision) -> Result<Leave, Fault> {
+        let Self::Shared(shared) = self else { return Ok(Leave::NotNow) };
+        let cluster = shared.cluster()?;
+        shared.seek(&cluster, revision).await
+    }
+
+    fn lease(&self) -> Option<Instant> {
+        let Self::Shared(shared) = self else { return None };
+        shared.held.as_ref().map(|keeping| *keeping.until.borrow())
+    }
+
+    async fn free(&mut self) -> Result<(), Fault> {
+        let Self::Shared(shared) = self else { return Ok(()) };
+        let cluster = shared.cluster()?;
+        if let Some(keeping) = shared.held.take() {
+            let held = keeping.held.clone();
+            // It is not to be rewritten while it is freed.
+            drop(keeping);
+            if let Err(error) = held.free(&cluster).await {
+                shared.keep(held);
+                return Err(fault(&error));
+            }
+            info!(slot = held.number(), "freed the slot");
+        }
+        Ok(())
+    }
+
+    async fn quarantine(&self, bad: &Bad) -> Result<(), Fault> {
+        let Self::Shared(shared) = self else { return Ok(()) };
+        let goal = bad.goal.clone();
+        let entry = Quarantined::new(goal.release, goal.revision, shared.me.instance.clone(), bad.why.clone());
+        shared.cluster()?.quarantine(&entry).await.map(drop).map_err(|error| fault(&error))
+    }
+
+    async fn complete(&self, release: &Release) -> Result<bool, Fault> {
+        let Self::Shared(shared) = self else { return Ok(false) };
+        let cluster = shared.cluster()?;
+        let rollout = cluster.rollout().await.map_err(|error| fault(&error))?;
+        if rollout.completed.as_ref() == Some(release) {
+            return Ok(true);
+        }
+        let live = cluster.instances().await.map_err(|error| fault(&error))?.records;
+        if !is_completed(release, &live) {
+            return Ok(false);
+        }
+        let is_news = cluster.complete(release).await.map_err(|error| fault(&error))?;
+        if is_news {
+            info!(%release, instances = live.len(), "the release is completed");
+        }
+        Ok(is_news)
+    }
+}
+
+/// How the canaries fare with a release.
+fn fare(release: &Release, canaries: &[Instance]) -> Canaries {
+    let is_held = |canary: &Instance| canary.state == State::Held && canary.desired.release.as_ref() == Some(release);
+    let has_it = |canary: &&Instance| canary.applied.release.as_ref() == Some(release) || is_held(canary);
+    let works = |canary: &&Instance| matches!(canary.state, State::Checking | State::Reloading);
+    let left: Vec<_> = canaries.iter().filter(|canary| !has_it(canary)).collect();
+    match left.as_slice() {
+        [] => Canaries::Done,
+        left if left.iter().any(works) => Canaries::Working,
+        _ => Canaries::Awaited,
+    }
+}
+
+fn fault(error: &Error) -> Fault {
+    Fault { kind: FaultKind::Refused, message: line(error) }
+}

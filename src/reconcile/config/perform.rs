@@ -1,0 +1,118 @@
+//! Carries out one job of the course, and says what came of it. Chooses nothing (law 3).
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::Running;
+use crate::metrics::{self, ReloadOutcome};
+use crate::model::digest::Revision;
+use crate::model::instance::State;
+use crate::plan::files::{FileStep, Loaded, plan};
+use crate::rollout::job::{Bad, Job, Leave, Outcome, ReloadFailed, Target, Verdict};
+use crate::world::{Board, Fault, Host};
+
+impl<H: Host, B: Board> Running<H, B> {
+    /// What came of it; `None` for a check or a proof that was given up because the agent stops.
+    pub(super) async fn perform(&mut self, job: Job, cancel: &CancellationToken) -> Option<Outcome> {
+        debug!(?job, "next");
+        Some(match job {
+            Job::Check(revision) => {
+                let mut newer = self.given.resolved.clone();
+                let release = self.seen.published.as_ref().map(|(release, _)| release.clone());
+                let superseded = async {
+                    while newer.changed().await.is_ok() {
+                        let now = newer.borrow_and_update().as_ref().map(|resolved| resolved.resolution.release.clone());
+                        if now != release {
+                            return;
+                        }
+                    }
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    verdict = self.prove(&revision) => Outcome::Checked(verdict),
+                    () = superseded => Outcome::Checked(Verdict::Inconclusive("another release was published meanwhile".to_owned())),
+                    () = cancel.cancelled() => return None,
+                }
+            }
+            Job::TakeSlot(revision) => Outcome::Slot(self.given.board.take(&revision).await.unwrap_or_else(|fault| {
+                warn!(error = %fault, "failed to take a slot");
+                Leave::NotNow
+            })),
+            Job::Install(revision) => Outcome::Installed(self.install(&revision).await),
+            Job::Reload(revision) => Outcome::Reloaded(self.reload(&revision).await),
+            Job::Verify(revision) => {
+                // Given up, it is proven again by the next run.
+                let verified = cancel.run_until_cancelled(self.given.host.verify(&revision)).await?;
+                if let Err(fault) = &verified {
+                    warn!(%revision, error = %fault, "failed to verify a revision");
+                }
+                Outcome::Verified(verified.map_err(|fault| fault.message))
+            }
+            Job::FreeSlot => Outcome::Freed(is_done(&self.given.board.free().await, "failed to free the slot")),
+            Job::Quarantine(bad) => Outcome::Told(self.quarantine(&bad).await),
+        })
+    }
+
+    async fn install(&mut self, revision: &Revision) -> Result<(), String> {
+        let Some(wanted) = self.files_of(revision) else {
+            return Err(format!("the files of revision {revision} are known no more"));
+        };
+        let installed = async {
+            let seen = self.given.host.observe(&wanted)?;
+            for step in plan(&wanted, &seen, revision, Loaded::Revision(revision), false) {
+                if let FileStep::Install(files) = step {
+                    self.given.host.install(&files).await?;
+                    info!(%revision, files = files.len(), "installed a revision");
+                }
+            }
+            Ok::<_, Fault>(())
+        };
+        let installed = installed.await;
+        if let Err(fault) = &installed {
+            metrics::applied(false);
+            warn!(%revision, error = %fault, "failed to install a revision; every file is as it was");
+        }
+        installed.map_err(|fault| fault.message)
+    }
+
+    async fn reload(&mut self, revision: &Revision) -> Result<(), ReloadFailed> {
+        // From here on nobody knows what Superset runs, until it is proven again.
+        self.note_journal();
+        let memory = self.given.memory.borrow().clone();
+        let is_way_back = self.course.journal().good.as_ref() == Some(revision);
+        if let Err(fault) = self.given.host.save(memory).await
+            && !is_way_back
+        {
+            return Err(ReloadFailed { why: fault.message, unaffected: true, blames_release: false });
+        }
+        self.given.outcome.send_modify(|outcome| outcome.state = State::Reloading);
+        let reloaded = if self.seen.target == Target::Unstarted {
+            let started = self.given.host.start().await;
+            started.map_err(|fault| ReloadFailed { why: fault.message, unaffected: true, blames_release: false })
+        } else {
+            self.given.host.reload(revision).await
+        };
+        metrics::reload(if reloaded.is_ok() { ReloadOutcome::Succeeded } else { ReloadOutcome::Failed });
+        match &reloaded {
+            Ok(()) => info!(%revision, "told superset to load a revision"),
+            Err(failed) => warn!(%revision, error = failed.why, "failed to reload superset"),
+        }
+        reloaded
+    }
+
+    async fn quarantine(&self, bad: &Bad) -> bool {
+        let told = is_done(&self.given.board.quarantine(bad).await, "failed to put a release into quarantine");
+        if told {
+            let why = bad.why.lines().next().unwrap_or_default();
+            warn!(release = %bad.goal.release, revision = %bad.goal.revision, why, "a release proved bad");
+        }
+        told
+    }
+}
+
+fn is_done(done: &Result<(), Fault>, what: &'static str) -> bool {
+    if let Err(fault) = done {
+        debug!(error = %fault, "{what}");
+    }
+    done.is_ok()
+}
