@@ -9,6 +9,8 @@ mod datasource;
 mod rollout;
 mod shared;
 
+pub mod once;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -149,6 +151,16 @@ Example:
     /// Lift a pause
     #[command(after_help = "Example:\n  setkeeper resume")]
     Resume,
+    /// Run a command once in the whole cluster for a key; who comes later waits, and ends as it did
+    #[command(
+        override_usage = "setkeeper once [OPTIONS] --key <KEY> <NAME> -- <COMMAND>...",
+        after_help = "\
+Exit codes: the command's own, 128 and the signal's number where a signal ended it; 1 failed, 2 misuse.
+
+Example:
+  setkeeper once db-upgrade --key \"$IMAGE\" -- sh -c 'superset db upgrade && superset init'"
+    )]
+    Once(once::Once),
     /// Look after what is kept of earlier releases
     #[command(subcommand, after_help = "Example:\n  setkeeper history purge --keep 5")]
     History(HistoryCommand),

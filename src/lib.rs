@@ -29,7 +29,7 @@
 //! - [`files`]: files replaced atomically, and what the agent remembers
 //! - [`secrets`]: variables and files that hold secrets, within the allow-lists
 //! - [`processes`]: what runs on this machine, and how to signal it
-//! - [`supervise`]: the small process that starts Superset and the agent
+//! - [`supervise`]: the small process that starts Superset and the agent, or a command under a lock
 //! - [`zookeeper`]: all that knows ZooKeeper
 //! - [`directory`]: the same tree from a folder
 //! - [`superset`]: all that knows Superset

@@ -67,17 +67,21 @@ fn supervised(settings: &Settings, command: &[OsString]) -> anyhow::Result<Super
     let config = settings.render.superset_config.path.clone().into_os_string();
     let needs_config = std::env::var_os(SUPERSET_CONFIG).is_none();
     let variables = needs_config.then(|| (SUPERSET_CONFIG.into(), config));
-    // What the config may read stays; nothing else of ours is Superset's to know.
+    Ok(Supervised {
+        command: command.to_vec(),
+        variables: variables.into_iter().collect(),
+        without: own_secrets(settings),
+        agent: (program, own.collect()),
+    })
+}
+
+/// The variables that are not Superset's to know: what its config may read stays.
+pub(super) fn own_secrets(settings: &Settings) -> Vec<OsString> {
     let is_ours = |name: &OsString| {
         let name = name.to_string_lossy();
         name.starts_with(OWN) && !settings.render.allow_env.iter().any(|allowed| *allowed == name)
     };
-    Ok(Supervised {
-        command: command.to_vec(),
-        variables: variables.into_iter().collect(),
-        without: std::env::vars_os().map(|(name, _)| name).filter(is_ours).collect(),
-        agent: (program, own.collect()),
-    })
+    std::env::vars_os().map(|(name, _)| name).filter(is_ours).collect()
 }
 
 fn started(builder: &mut Builder) -> anyhow::Result<Runtime> {

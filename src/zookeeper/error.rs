@@ -108,7 +108,7 @@ pub enum Error {
         len: usize,
     },
     /// Our contender is gone: somebody deleted it, or the session did.
-    #[error("the election node {path} is gone")]
+    #[error("the contender {path} is gone")]
     Deposed {
         /// The contender.
         path: String,

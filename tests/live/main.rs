@@ -8,6 +8,7 @@
 mod agent;
 mod check;
 mod commands;
+mod once;
 mod process;
 mod rollouts;
 mod superset;
