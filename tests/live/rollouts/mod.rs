@@ -26,6 +26,9 @@ use crate::support::tree::Tree;
 /// A proof may take so long; a slot's lease is four times that.
 const VERIFY: Duration = Duration::from_secs(20);
 
+/// A variable of Superset's environment, which agents share.
+const VARIABLE: (&str, &str) = ("ROLLOUT_TITLE", "a title");
+
 /// One instance.
 struct Member {
     agent: Agent,
@@ -42,12 +45,14 @@ struct Crew {
 
 impl Member {
     fn new(cluster: &str, id: &str, connect: &str) -> Self {
-        let superset = Superset::place("", &[]);
+        let superset = Superset::place("", &[VARIABLE]);
         let agent = Agent::new(cluster, id, connect, &superset.url)
             .with("datasources", json!({"push": false, "resync": "2s"}))
             .with("check", json!({"require": "app", "python": python(), "timeout": format!("{}s", PATIENT.as_secs())}))
             .with("verify", json!({"timeout": format!("{}s", VERIFY.as_secs())}))
-            .with("log", json!({"level": "setkeeper=debug,info"}));
+            .with("log", json!({"level": "setkeeper=debug,info"}))
+            .with("render.allow_env", json!([VARIABLE.0]))
+            .with_variable(VARIABLE.0, VARIABLE.1);
         let config = agent.path("superset_config.py");
         let agent = agent.with("render.superset_config", json!({"path": config, "base": superset.base()}));
         let templates = agent.path("state/check/templates");
