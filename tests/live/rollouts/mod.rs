@@ -3,6 +3,7 @@
 //! A [`Crew`] is some instances of one cluster, each an agent beside a Superset of its own: supervised and reloaded by handoff, or
 //! found by its pid file and told by HUP. What is asserted is what users of Superset would see.
 
+mod boot;
 mod broken;
 mod faults;
 mod good;
