@@ -1,18 +1,29 @@
 //! The command line as people type it: commands, flags, help.
 //!
-//! In: arguments. Out: a [`Cli`], or how the program ends without one: help was asked for, or the arguments are misuse. What the commands do is in [`crate::commands`].
+//! In: arguments. Out: a [`Cli`], or how the program ends without one: help was asked for, or the arguments are misuse. Here are
+//! the commands of one word; those of two have a file each, and so has what all take. What the commands do is in
+//! [`crate::commands`].
+
+mod config;
+mod datasource;
+mod rollout;
+mod shared;
+
+pub mod once;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, ArgMatches, Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::output::{self, Format};
-use crate::settings::Flags;
-use crate::settings::environment::CONFIG;
+pub use self::config::ConfigCommand;
+pub use self::datasource::DatasourceCommand;
+pub use self::rollout::{HistoryCommand, RolloutCommand};
+use self::shared::SHARED;
+pub use self::shared::Shared;
+use crate::output;
 
 /// Everything given on the command line.
 #[derive(Debug, Parser)]
@@ -36,73 +47,6 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
-}
-
-const SHARED: &str = "Settings and output";
-
-/// What every command takes.
-#[derive(Debug, Args)]
-#[command(next_help_heading = SHARED)]
-pub struct Shared {
-    /// Read the settings from FILE; by default /etc/setkeeper/config.yaml, where it exists
-    #[arg(short, long, global = true, value_name = "FILE", env = CONFIG, hide_env_values = true)]
-    pub config: Option<PathBuf>,
-    /// Settings by their dotted keys, `KEY=VALUE`, from every level of the command line.
-    #[arg(skip)]
-    pub set: Vec<String>,
-    /// ZooKeeper's servers: source.zookeeper.connect
-    #[arg(long, global = true, value_name = "HOSTS")]
-    pub connect: Option<String>,
-    /// The tree's root: source.zookeeper.root
-    #[arg(long, global = true, value_name = "PATH")]
-    pub root: Option<String>,
-    /// How to print what was asked for: table, json or yaml
-    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t, hide_possible_values = true)]
-    pub output: Format,
-}
-
-impl Shared {
-    /// Clap would repeat a wrong value, which may be a secret.
-    fn misuse(&self) -> Option<clap::Error> {
-        const EXPECTED: &str = "expected `--set KEY=VALUE`, such as `--set source.zookeeper.root=/superset`";
-        let wrong = self.set.iter().find_map(|text| match key_value(text) {
-            None => Some(EXPECTED.to_owned()),
-            Some((key, value)) => plain_password(key, value).map(|key| {
-                format!(
-                    "{key} is not taken from the command line, where everybody on this host can read it\n\n  \
-                     tip: name where it is: `--set '{key}={{$file: /run/secrets/it}}'` or `{{$env: NAME}}`"
-                )
-            }),
-        });
-        wrong.map(|wrong| command().error(ErrorKind::ValueValidation, wrong))
-    }
-
-    /// The settings given on the command line. Flags of their own win over `--set`: they are the plainer wish.
-    #[must_use]
-    pub fn flags(&self) -> Flags {
-        let own = [("source.zookeeper.connect", &self.connect), ("source.zookeeper.root", &self.root)];
-        let own = own.into_iter().filter_map(|(key, value)| Some((key, value.as_deref()?)));
-        let set = self.set.iter().filter_map(|text| key_value(text));
-        set.chain(own).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
-    }
-}
-
-fn key_value(text: &str) -> Option<(&str, &str)> {
-    text.split_once('=').filter(|(key, _)| key.split('.').all(|part| !part.is_empty()))
-}
-
-/// The key of a password that is given as it is: `superset.password=x`, `superset={password: x}`.
-fn plain_password(key: &str, value: &str) -> Option<String> {
-    fn within(key: &str, value: &serde_json::Value) -> Option<String> {
-        match value {
-            serde_json::Value::Object(inner) => inner.iter().find_map(|(name, value)| within(&format!("{key}.{name}"), value)),
-            serde_json::Value::Null => None,
-            _ => key.ends_with(".password").then(|| key.to_owned()),
-        }
-    }
-    // What is no YAML is a password like any other.
-    let value = serde_yaml::from_str(value).unwrap_or_else(|_| serde_json::Value::from(value));
-    within(key, &value)
 }
 
 /// Whether secrets are shown.
@@ -207,6 +151,16 @@ Example:
     /// Lift a pause
     #[command(after_help = "Example:\n  setkeeper resume")]
     Resume,
+    /// Run a command once in the whole cluster for a key; who comes later waits, and ends as it did
+    #[command(
+        override_usage = "setkeeper once [OPTIONS] --key <KEY> <NAME> -- <COMMAND>...",
+        after_help = "\
+Exit codes: the command's own, 128 and the signal's number where a signal ended it; 1 failed, 2 misuse.
+
+Example:
+  setkeeper once db-upgrade --key \"$IMAGE\" -- sh -c 'superset db upgrade && superset init'"
+    )]
+    Once(once::Once),
     /// Look after what is kept of earlier releases
     #[command(subcommand, after_help = "Example:\n  setkeeper history purge --keep 5")]
     History(HistoryCommand),
@@ -215,165 +169,6 @@ Example:
     Completions {
         /// The shell
         shell: Shell,
-    },
-}
-
-/// `config …`
-#[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
-    /// Print a setting of Superset, or all of them, as this instance has them
-    #[command(after_help = "Example:\n  setkeeper config get FEATURE_FLAGS -o yaml")]
-    Get {
-        /// The setting; a dot leads into a mapping
-        key: Option<String>,
-        /// Whether secrets are shown.
-        #[command(flatten)]
-        reveal: Reveal,
-    },
-    /// Set a setting of Superset
-    #[command(after_help = "Example:\n  setkeeper config set FEATURE_FLAGS.ALERT_REPORTS true")]
-    Set {
-        /// Which fragment is edited.
-        #[command(flatten)]
-        fragment: Fragment,
-        /// The setting; a dot leads into a mapping
-        key: String,
-        /// Its value, as YAML
-        yaml: String,
-    },
-    /// Take a setting of Superset out of its fragment
-    #[command(after_help = "Example:\n  setkeeper config unset ROW_LIMIT --in 20-limits")]
-    Unset {
-        /// Which fragment is edited.
-        #[command(flatten)]
-        fragment: Fragment,
-        /// The setting; a dot leads into a mapping
-        key: String,
-    },
-    /// Edit a fragment with $EDITOR; it is checked before it is written
-    #[command(after_help = "Example:\n  setkeeper config edit 20-limits -m 'more rows'")]
-    Edit {
-        /// The fragment; the base fragment where none is named
-        fragment: Option<String>,
-        /// What is said of it in the history
-        #[arg(short, long)]
-        message: Option<String>,
-    },
-    /// Make the config what a folder says, and leave the datasources alone
-    #[command(after_help = "Example:\n  setkeeper config apply -m 'more rows' ./tree")]
-    Apply(Apply),
-    /// List the releases that are kept: when, by whom, what changed, what came of them
-    #[command(after_help = "Example:\n  setkeeper config history -o json | jq '.[-1].fates'")]
-    History,
-    /// Show what differs between two releases
-    #[command(after_help = "Example:\n  setkeeper config diff 12 now")]
-    Diff {
-        /// A release: its number, its digest, or `now` for the tree as it is
-        before: String,
-        /// The other one
-        #[arg(default_value = "now")]
-        after: String,
-        /// Whether secrets are shown.
-        #[command(flatten)]
-        reveal: Reveal,
-    },
-    /// Publish the config of an earlier release again
-    #[command(after_help = "Example:\n  setkeeper config rollback 12 -m 'the new theme breaks embedding'")]
-    Rollback {
-        /// The release: its number or its digest
-        release: String,
-        /// What is said of it in the history
-        #[arg(short, long)]
-        message: Option<String>,
-    },
-    /// Show which fragment each part of a setting comes from
-    #[command(after_help = "Example:\n  setkeeper config explain FEATURE_FLAGS")]
-    Explain {
-        /// The setting; a dot leads into a mapping
-        key: String,
-        /// Whether secrets are shown.
-        #[command(flatten)]
-        reveal: Reveal,
-    },
-}
-
-/// `datasource …`
-#[derive(Debug, Subcommand)]
-pub enum DatasourceCommand {
-    /// List every datasource and how it fares
-    #[command(after_help = "Example:\n  setkeeper datasource list -o json | jq '.[] | select(.state != \"in_sync\")'")]
-    List,
-    /// Print a datasource
-    #[command(after_help = "Example:\n  setkeeper datasource get sales -o yaml")]
-    Get {
-        /// Its name in the tree
-        name: String,
-        /// Whether secrets are shown.
-        #[command(flatten)]
-        reveal: Reveal,
-    },
-    /// Create or replace a datasource
-    #[command(after_help = "Example:\n  setkeeper datasource apply sales.yaml")]
-    Apply {
-        /// Its name in the tree; by default the file's name without its ending
-        #[arg(long)]
-        name: Option<String>,
-        /// The file, or - for standard input
-        file: PathBuf,
-    },
-    /// Take a datasource out of the tree
-    #[command(after_help = "Example:\n  setkeeper datasource delete sales")]
-    Delete {
-        /// Its name in the tree
-        name: String,
-    },
-    /// Ask Superset to connect to a datasource
-    #[command(after_help = "Example:\n  setkeeper datasource test sales")]
-    Test {
-        /// Its name in the tree
-        name: String,
-    },
-}
-
-/// `rollout …`
-#[derive(Debug, Subcommand)]
-pub enum RolloutCommand {
-    /// Let the tree go on that is held because it lost too much at once
-    #[command(after_help = "Example:\n  setkeeper rollout confirm")]
-    Confirm {
-        /// Confirm the tree although no live instance holds it
-        #[arg(long)]
-        force: bool,
-    },
-    /// Show which release is published, which is completed, and where each instance is
-    #[command(
-        after_help = "Examples:\n  setkeeper rollout status -o json | jq .quarantine\n  setkeeper rollout status --watch --until-done && echo completed"
-    )]
-    Status {
-        /// Look again every second and show what changes, until Ctrl-C; with -o json one document a line
-        #[arg(long)]
-        watch: bool,
-        /// End once the rollout has come to rest: with 0 if it is completed, with 1 if the release proved bad
-        #[arg(long, requires = "watch")]
-        until_done: bool,
-    },
-    /// Let a release that proved bad be tried again
-    #[command(after_help = "Example:\n  setkeeper rollout release")]
-    Release {
-        /// The release's digest; by default the only one in quarantine
-        release: Option<String>,
-    },
-}
-
-/// `history …`
-#[derive(Debug, Subcommand)]
-pub enum HistoryCommand {
-    /// Remove earlier releases; the newest and the completed one stay
-    #[command(after_help = "Example:\n  setkeeper history purge --keep 5")]
-    Purge {
-        /// How many of the newest to keep
-        #[arg(long, value_name = "COUNT", default_value_t = 1)]
-        keep: usize,
     },
 }
 
@@ -446,35 +241,5 @@ mod tests {
             command.get_subcommands().for_each(each);
         }
         each(&command());
-    }
-
-    #[test]
-    fn law_9_a_password_is_not_given_as_an_argument() {
-        for (key, value) in [
-            ("superset.password", "canary"),
-            ("superset.password", "5"),
-            ("superset.password", "[a"),
-            ("superset", "{username: a, password: canary}"),
-            ("source.zookeeper.auth", "{username: a, password: canary}"),
-        ] {
-            assert!(plain_password(key, value).is_some_and(|key| key.ends_with(".password")), "{key}={value}");
-        }
-        for (key, value) in [
-            ("superset.password", "{$env: SETKEEPER_SECRET_X}"),
-            ("superset", "{username: a, password: {$file: /a}}"),
-            ("secrets.env", "[A]"),
-            ("superset.username", "password"),
-        ] {
-            assert_eq!(plain_password(key, value), None, "{key}={value}");
-        }
-    }
-
-    #[test]
-    fn a_setting_by_flag_has_a_key_and_a_value() {
-        assert_eq!(key_value("a.b=c=d"), Some(("a.b", "c=d")));
-        assert_eq!(key_value("a="), Some(("a", "")));
-        for bad in ["", "a", "=b", ".a=b", "a..b=c"] {
-            assert!(key_value(bad).is_none(), "{bad}");
-        }
     }
 }

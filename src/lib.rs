@@ -29,7 +29,7 @@
 //! - [`files`]: files replaced atomically, and what the agent remembers
 //! - [`secrets`]: variables and files that hold secrets, within the allow-lists
 //! - [`processes`]: what runs on this machine, and how to signal it
-//! - [`supervise`]: the small process that starts Superset and the agent
+//! - [`supervise`]: the small process that starts Superset and the agent, or a command under a lock
 //! - [`zookeeper`]: all that knows ZooKeeper
 //! - [`directory`]: the same tree from a folder
 //! - [`superset`]: all that knows Superset
@@ -55,6 +55,7 @@
 //! | accepted | resolve | resolve, keeper of `state_dir` |
 //! | outcome, heartbeat | config | report; http |
 //! | memory | config | keeper of `state_dir` |
+//! | why it cannot be remembered | keeper of `state_dir` | report |
 //! | statuses | connections | source, report |
 //! | superset seen, entitled | health | resolve, report; zookeeper |
 //! | generation of secret files | secrets watch | connections, credentials |

@@ -27,10 +27,11 @@ use tracing::{info, warn};
 use self::credentials::Passwords;
 use self::stages::{Parts, Stages};
 use self::wiring::Wiring;
+use crate::files::lock::TargetLocks;
 use crate::files::state::{LastGood, StateDir};
 use crate::http;
 use crate::live::machine::{restore_missing, sweep};
-use crate::settings::Settings;
+use crate::settings::{Render, Settings};
 use crate::supervise::asking::Asking;
 
 /// Whether the agent could tell Superset to reload, under the supervisor of this number.
@@ -42,6 +43,7 @@ pub fn can_reload(settings: &Settings, supervisor: i32) -> anyhow::Result<()> {
 /// started.
 pub async fn run(settings: Settings, supervisor: Option<Asking>, stop: CancellationToken) -> anyhow::Result<()> {
     let state = Arc::new(StateDir::open(&settings.state_dir).context("failed to open state_dir")?);
+    let _targets = hold_targets(&settings.render)?;
     let last_good = remembered(&state)?;
     let listener = http::bind(settings.http).await?;
     sweep(&settings.render)?;
@@ -61,6 +63,14 @@ pub async fn run(settings: Settings, supervisor: Option<Asking>, stop: Cancellat
     let ended_already = early.as_ref().and_then(|ended| ended.as_ref().ok()).map(|(part, _)| *part);
     stages.stop(&mut parts, ended_already).await;
     early.map_or(Ok(()), |ended| Err(early_end(ended)))
+}
+
+/// Two agents that render one file would undo each other's work for ever.
+fn hold_targets(render: &Render) -> anyhow::Result<TargetLocks> {
+    TargetLocks::take(render.targets()).map_err(|error| match error.hint() {
+        Some(hint) => anyhow::anyhow!("{error} ({hint})"),
+        None => error.into(),
+    })
 }
 
 fn remembered(state: &StateDir) -> anyhow::Result<LastGood> {

@@ -59,6 +59,8 @@ pub struct Inputs {
     pub statuses: watch::Receiver<Option<Statuses>>,
     /// Why it cannot observe Superset's connections, while it leads.
     pub trouble: watch::Receiver<Option<String>>,
+    /// Why what is applied cannot be remembered.
+    pub memory_trouble: watch::Receiver<Option<String>>,
     /// The source.
     pub source: SourceSeen,
 }
@@ -190,6 +192,7 @@ impl Inputs {
             changed = self.superset.changed() => changed.is_ok(),
             changed = self.statuses.changed() => changed.is_ok(),
             changed = self.trouble.changed() => changed.is_ok(),
+            changed = self.memory_trouble.changed() => changed.is_ok(),
             changed = self.source.changed() => changed,
             // A leader's deadline passes, and ZooKeeper answers, without a word.
             () = sleep_to(deadline) => true,
@@ -211,6 +214,9 @@ impl Inputs {
         let since = if outcome.state == before.state { before.since } else { jiff::Timestamp::now().to_string() };
         let trouble = || self.trouble.borrow().as_ref().map(|why| format!("failed to list superset's connections: {why}"));
         let error = outcome.error.clone().or_else(trouble).or_else(|| self.source.error());
+        // It does not go with what else is wrong, and must not hide behind it.
+        let errors: Vec<_> = error.into_iter().chain(self.memory_trouble.borrow().clone()).collect();
+        let error = (!errors.is_empty()).then(|| errors.join("; "));
         let state = if outcome.state == State::InSync && outcome.error.is_some() { State::Held } else { outcome.state };
         Instance {
             role,

@@ -13,7 +13,9 @@ mod datasource;
 mod export;
 mod given;
 mod history;
+mod locked;
 mod mask;
+mod once;
 mod pause;
 mod plan;
 mod publish;
@@ -43,6 +45,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Apply(apply) => apply::run(&cli.shared, apply, apply::Part::Tree),
         Command::Pause { reason, length } => pause::pause(&cli.shared, reason.as_deref(), *length),
         Command::Resume => pause::resume(&cli.shared),
+        Command::Once(once) => once::run(&cli.shared, once),
         Command::History(command) => history::run(&cli.shared, command),
         Command::Status => status::run(&cli.shared),
         Command::Completions { shell } => completions::run(*shell),

@@ -18,6 +18,7 @@ use super::given;
 use crate::agent;
 use crate::cli::Shared;
 use crate::output;
+use crate::output::plain::{self, Form};
 use crate::settings::{Log, LogFormat, Settings};
 use crate::supervise::asking::Asking;
 use crate::supervise::{self, Supervised};
@@ -66,17 +67,21 @@ fn supervised(settings: &Settings, command: &[OsString]) -> anyhow::Result<Super
     let config = settings.render.superset_config.path.clone().into_os_string();
     let needs_config = std::env::var_os(SUPERSET_CONFIG).is_none();
     let variables = needs_config.then(|| (SUPERSET_CONFIG.into(), config));
-    // What the config may read stays; nothing else of ours is Superset's to know.
+    Ok(Supervised {
+        command: command.to_vec(),
+        variables: variables.into_iter().collect(),
+        without: own_secrets(settings),
+        agent: (program, own.collect()),
+    })
+}
+
+/// The variables that are not Superset's to know: what its config may read stays.
+pub(super) fn own_secrets(settings: &Settings) -> Vec<OsString> {
     let is_ours = |name: &OsString| {
         let name = name.to_string_lossy();
         name.starts_with(OWN) && !settings.render.allow_env.iter().any(|allowed| *allowed == name)
     };
-    Ok(Supervised {
-        command: command.to_vec(),
-        variables: variables.into_iter().collect(),
-        without: std::env::vars_os().map(|(name, _)| name).filter(is_ours).collect(),
-        agent: (program, own.collect()),
-    })
+    std::env::vars_os().map(|(name, _)| name).filter(is_ours).collect()
 }
 
 fn started(builder: &mut Builder) -> anyhow::Result<Runtime> {
@@ -87,8 +92,12 @@ fn start_log(log: &Log) -> anyhow::Result<()> {
     // The client warns at each attempt to reconnect, which we report once, with what it means for the cluster.
     let level = format!("zookeeper_client=error,{}", log.level);
     let filter = EnvFilter::try_new(level).context("failed to understand log.level")?;
-    let lines =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).with_target(false);
+    let form = match log.format {
+        LogFormat::Text => Form::People,
+        LogFormat::Json => Form::Json,
+    };
+    let writer = move || plain::Log::on(std::io::stderr(), form);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false).with_target(false);
     match log.format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),

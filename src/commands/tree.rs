@@ -88,6 +88,19 @@ fn not_ours(path: &Path) -> anyhow::Error {
 }
 
 async fn connect(zookeeper: &Zookeeper, settings: &Settings) -> anyhow::Result<Cluster> {
+    let access = access_to(zookeeper, settings).await?;
+    Cluster::open(&access, LIMIT).await.map_err(|error| failed(&error))
+}
+
+/// How ZooKeeper is reached, for a command that opens its sessions itself.
+pub(super) async fn access(settings: &Settings) -> anyhow::Result<Access> {
+    match &settings.source {
+        Source::Zookeeper(zookeeper) => access_to(zookeeper, settings).await,
+        Source::Directory { path } => Err(not_ours(path)),
+    }
+}
+
+async fn access_to(zookeeper: &Zookeeper, settings: &Settings) -> anyhow::Result<Access> {
     let password = match &zookeeper.auth {
         Some(auth) => Some(
             secrets::reference(&auth.password)
@@ -98,8 +111,7 @@ async fn connect(zookeeper: &Zookeeper, settings: &Settings) -> anyhow::Result<C
         None => None,
     };
     let access = Access::new(zookeeper, &settings.layout, watch::channel(password).1);
-    let access = access.map_err(|error| failed(&error.into()))?;
-    Cluster::open(&access, LIMIT).await.map_err(|error| failed(&error))
+    access.map_err(|error| failed(&error.into()))
 }
 
 impl Place {

@@ -164,6 +164,12 @@ impl Resolver {
         true
     }
 
+    /// Nobody has said anything yet, which is not the same as a config without settings.
+    fn nothing_published(&self) -> Held {
+        let root = self.before.config.root.as_ref().map_or("config", |root| root.origin.as_str());
+        Held::new(format!("nothing is published yet: write settings into {root} or a fragment below it ({{}} for none)"))
+    }
+
     fn resolution(&self, key: &DigestKey) -> Resolution {
         let (config, datasources) = (self.fragments.digest(), self.datasources.digest());
         let (mut release, mut tree) = (key.digest("release"), key.digest("tree"));
@@ -174,10 +180,14 @@ impl Resolver {
         if let Some(origin) = self.before.rollout.as_ref().map(|node| &node.origin) {
             problems.set(origin, self.rollout.1.clone());
         }
+        let tree = TreeDigest::new(tree.short());
+        let is_confirmed = self.rollout.0.confirmed.as_deref() == Some(tree.as_str());
+        let is_nothing = self.inventory.config == 0 && !is_confirmed;
+        let config = if is_nothing { Err(self.nothing_published()) } else { self.fragments.config() };
         Resolution {
             release: Release::new(release.short()),
-            tree: TreeDigest::new(tree.short()),
-            config: self.fragments.config(),
+            tree,
+            config,
             datasources: self.datasources.valid().clone(),
             invalid: self.datasources.invalid().clone(),
             problems,

@@ -79,9 +79,7 @@ impl StateError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Create { .. } => Some("set state_dir to a folder that this agent's user may write".to_owned()),
-            Self::Lock(LockError::InUse { .. }) => {
-                Some("give each agent a state_dir of its own, or stop the other one".to_owned())
-            }
+            Self::Lock(error) => error.hint().map(str::to_owned),
             Self::Files(error) => error.hint(),
             _ => None,
         }
@@ -172,7 +170,7 @@ pub struct Loaded<T> {
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    _lock: FolderLock,
+    lock: FolderLock,
 }
 
 impl StateDir {
@@ -187,9 +185,15 @@ impl StateDir {
             warn!(path = %path.display(), "others may write in the state folder");
         }
         let lock = FolderLock::take(path)?;
-        let state = Self { path: path.to_owned(), _lock: lock };
+        let state = Self { path: path.to_owned(), lock };
         sweep([LAST_GOOD, KEY].map(|name| state.path.join(name)).iter().map(PathBuf::as_path))?;
         Ok(state)
+    }
+
+    /// Whether it is still there, and ours: somebody may have deleted it, or put another in its place.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        self.lock.holds(&self.path)
     }
 
     /// Where it lies.
@@ -220,6 +224,15 @@ impl StateDir {
         }
         let bytes = store_new_key(&path).map_err(|source| StateError::StoreKey { path, source })?;
         Ok(Loaded { value: DigestKey::from_bytes(&bytes), problem })
+    }
+
+    /// Stores the key that is in use, where there is none: after its loss the next start would make another.
+    pub fn keep_key(&self, key: &DigestKey) -> Result<(), StateError> {
+        let path = self.path.join(KEY);
+        if observe(&path)?.is_some() {
+            return Ok(());
+        }
+        store_key(&path, key.expose()).map(drop).map_err(|source| StateError::StoreKey { path, source })
     }
 }
 
@@ -291,16 +304,20 @@ fn keep_aside(path: &Path, why: &str) -> Result<Problem, StateError> {
         .hint(format!("it was kept as {}; delete that once it is of no more use", aside.display())))
 }
 
-/// Puts a new key in place unless one came to be meanwhile, which is then the key.
 fn store_new_key(path: &Path) -> io::Result<Vec<u8>> {
-    let mut key = vec![0; DigestKey::LEN];
+    let mut key = [0; DigestKey::LEN];
     rand::rng().fill_bytes(&mut key);
+    store_key(path, &key)
+}
+
+/// Puts a key in place unless one came to be meanwhile, which is then the key.
+fn store_key(path: &Path, key: &[u8]) -> io::Result<Vec<u8>> {
     let folder = super::folder_of(path);
     let mut candidate = tempfile::Builder::new().prefix(".key.setkeeper-").rand_bytes(8).tempfile_in(folder)?;
-    io::Write::write_all(candidate.as_file_mut(), &key)?;
+    io::Write::write_all(candidate.as_file_mut(), key)?;
     candidate.as_file().sync_all()?;
     match candidate.persist_noclobber(path) {
-        Ok(_) => super::sync_folder(folder).map(|()| key),
+        Ok(_) => super::sync_folder(folder).map(|()| key.to_vec()),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => fs::read(path),
         Err(error) => Err(error.error),
     }

@@ -246,8 +246,7 @@ impl Machine {
 
 /// Clears what an earlier run that was killed left beside the files that are rendered.
 pub fn sweep(render: &Render) -> Result<(), Fault> {
-    let targets = render.templates.iter().map(|template| template.path.as_path()).chain([render.superset_config.path.as_path()]);
-    let swept = stage::sweep(targets).map_err(|error| fault(&error, error.hint()))?;
+    let swept = stage::sweep(render.targets()).map_err(|error| fault(&error, error.hint()))?;
     if swept > 0 {
         info!(files = swept, "removed half-written files of an earlier run");
     }

@@ -28,6 +28,12 @@ impl DigestKey {
         Some(Self(SecretBox::new(Box::new(bytes))))
     }
 
+    /// Its bytes, for whoever stores it.
+    #[must_use]
+    pub fn expose(&self) -> &[u8; Self::LEN] {
+        self.0.expose_secret()
+    }
+
     /// Starts a digest that means `purpose` and nothing else.
     #[must_use]
     pub fn digest(&self, purpose: &str) -> Digest {

@@ -7,6 +7,8 @@ pub mod connection;
 pub mod datasource;
 pub mod digest;
 pub mod instance;
+pub mod lock;
+pub mod once;
 pub mod pattern;
 pub mod pause;
 pub mod problem;

@@ -65,13 +65,14 @@ impl Quarantined {
 }
 
 impl Rollout {
-    /// Why an instance must not try a release, or the revision it makes of it (law 6).
+    /// Why an instance must not try a release, or the revision it makes of it (law 6). Of a release that was completed only that
+    /// revision is bad: what differs is the base or a template of one host.
     #[must_use]
     pub fn bars(&self, release: &Release, revision: Option<&Revision>) -> Option<&Quarantined> {
-        self.quarantine
-            .iter()
-            .rev()
-            .find(|bad| bad.release == *release || (revision.is_some() && bad.revision.as_ref() == revision))
+        self.quarantine.iter().rev().find(|bad| {
+            let is_release = bad.release == *release && self.completed.as_ref() != Some(release);
+            is_release || (revision.is_some() && bad.revision.as_ref() == revision)
+        })
     }
 
     /// Puts a release into quarantine; one that is there already for this revision stays as it is.
@@ -161,6 +162,9 @@ mod tests {
         assert!(!rollout.complete(&release("r1")), "what is in quarantine is not completed");
         assert!(rollout.lift(&release("r1")) && !rollout.lift(&release("r1")));
         assert!(rollout.complete(&release("r1")) && !rollout.complete(&release("r1")));
+        assert!(rollout.quarantine(bad("r1", "v7")));
+        assert!(rollout.bars(&release("r1"), Some(&Revision::new("v7"))).is_some());
+        assert!(rollout.bars(&release("r1"), Some(&Revision::new("v1"))).is_none(), "it is that host's base");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! chooses whom to signal.
 
 pub mod celery;
+pub mod clock;
 pub mod gunicorn;
 pub mod pinned;
 
@@ -22,6 +23,8 @@ pub struct Process {
     pub pid: i32,
     /// Its parent's number.
     pub parent: i32,
+    /// The number of its process group.
+    pub group: i32,
     /// Its short name.
     pub name: String,
     /// Its program and arguments.
@@ -50,6 +53,7 @@ impl Process {
         let fields: Vec<_> = after.split_whitespace().collect();
         Some(Self {
             parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
             name: name.to_owned(),
             started: fields.get(19)?.parse().ok()?,
             has_ended: matches!(*fields.first()?, "Z" | "X"),

@@ -2,16 +2,16 @@
 //!
 //! Reads what is wanted from the resolving loop, who leads from the election, and the generation of secret files; reports every
 //! datasource's status. All judgement is in the [`Ledger`]; this loop runs its jobs side by side, in two lanes: what failed
-//! last time never takes the place of what works (law 11). Leadership is asked for again right before each write (law 7);
+//! last time never takes the place of what works (law 11), and one that dies takes none with it. Leadership is asked for again right before each write (law 7);
 //! once it is in doubt, everything under way is dropped and the next term observes first. While a person's pause is on, nothing
 //! is begun but lists; a write in hand goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{self, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -31,6 +31,8 @@ use crate::world::{Connections, Fault, FaultKind};
 const BEGUN_AT_ONCE: usize = 64;
 /// How long statuses are gathered before they are reported: a thousand pushes are not a thousand reports.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
+/// What is said of a job that panicked.
+const DIED: &str = "a call to superset died of a mistake in setkeeper";
 
 /// What the loop reads.
 pub struct Inputs {
@@ -70,6 +72,8 @@ struct Term {
     number: u64,
     ledger: Ledger,
     jobs: JoinSet<Outcome>,
+    /// What each of them does: one that dies does not say it itself.
+    running: HashMap<task::Id, Job>,
     lanes: Lanes,
 }
 
@@ -101,32 +105,27 @@ impl<C: Connections> ConnectionsLoop<C> {
                     Err(_) => break,
                 },
                 changed = self.inputs.secrets.changed() => match changed {
-                    Ok(()) => self.take_wanted(&mut term).await,
+                    Ok(()) => {
+                        self.take_wanted(&mut term).await;
+                        report_soon(&mut report_at);
+                    }
                     Err(_) => break,
                 },
                 changed = self.inputs.standing.changed() => if changed.is_err() { break },
-                Some(outcome) = next_outcome(&mut term) => {
-                    match (outcome, &mut term) {
-                        (Ok(outcome), Some(term)) => {
-                            log(&outcome, &term.ledger);
-                            term.ledger.record(outcome, Instant::now());
-                        }
-                        (Err(died), _) => {
-                            // Nobody knows what it did: a new ledger observes first.
-                            error!(error = %died, "a call to superset died; its connections are observed anew");
-                            term = None;
-                        }
-                        (Ok(_), None) => {}
+                Some(ended) = next_ended(&mut term) => {
+                    if let Some(term) = &mut term {
+                        term.take(ended);
                     }
-                    report_at.get_or_insert_with(|| Instant::now() + REPORT_EVERY);
+                    report_soon(&mut report_at);
                 }
                 () = sleep_to(report_at) => {
                     report_at = None;
                     self.report(term.as_ref());
                     self.tell_trouble(term.as_ref().and_then(|term| term.ledger.trouble()));
                 }
-                () = sleep_to(wake) => {}
-                () = sleep_to(pause_ends) => {}
+                // What the ledger does then may settle a datasource without a job, and so without an outcome.
+                () = sleep_to(wake) => report_soon(&mut report_at),
+                () = sleep_to(pause_ends) => report_soon(&mut report_at),
             }
         }
     }
@@ -145,6 +144,7 @@ impl<C: Connections> ConnectionsLoop<C> {
             number,
             ledger: Ledger::open(self.rules.clone(), now),
             jobs: JoinSet::new(),
+            running: HashMap::new(),
             lanes: Lanes { healthy: Arc::new(Semaphore::new(self.concurrency)), suspect: Arc::new(Semaphore::new(1)) },
         });
         if term.is_none() {
@@ -163,7 +163,8 @@ impl<C: Connections> ConnectionsLoop<C> {
             let Some(job) = term.ledger.next(now) else { break };
             let (standing, resolved) = (self.inputs.standing.clone(), self.inputs.resolved.clone());
             let leave = Leave { standing, resolved, term: term.number };
-            term.jobs.spawn(run(Arc::clone(&self.world), job, term.lanes.clone(), leave));
+            let running = term.jobs.spawn(run(Arc::clone(&self.world), job.clone(), term.lanes.clone(), leave));
+            term.running.insert(running.id(), job);
         }
         term.ledger.wake_after(now)
     }
@@ -231,6 +232,10 @@ impl<C: Connections> ConnectionsLoop<C> {
     }
 }
 
+fn report_soon(report_at: &mut Option<Instant>) {
+    report_at.get_or_insert_with(|| Instant::now() + REPORT_EVERY);
+}
+
 /// Whether a person's pause is on now.
 fn is_paused(resolved: &watch::Receiver<Option<Arc<Resolved>>>) -> bool {
     let now = jiff::Timestamp::now();
@@ -292,10 +297,35 @@ async fn push<C: Connections>(
     applied
 }
 
-async fn next_outcome(term: &mut Option<Term>) -> Option<Result<Outcome, JoinError>> {
+/// How a job ended: with an outcome, or by dying.
+type Ended = Result<(task::Id, Outcome), JoinError>;
+
+async fn next_ended(term: &mut Option<Term>) -> Option<Ended> {
     match term {
-        Some(term) if !term.jobs.is_empty() => term.jobs.join_next().await,
+        Some(term) if !term.jobs.is_empty() => term.jobs.join_next_with_id().await,
         _ => std::future::pending().await,
+    }
+}
+
+impl Term {
+    /// Writes down how a job ended. Nobody knows what one did that died: it has failed, so that it rests, is observed before it is
+    /// made again, and holds up no other (laws 7 and 11).
+    fn take(&mut self, ended: Ended) {
+        let outcome = match ended {
+            Ok((id, outcome)) => {
+                self.running.remove(&id);
+                log(&outcome, &self.ledger);
+                Some(outcome)
+            }
+            Err(died) => {
+                let job = self.running.remove(&died.id());
+                error!(datasource = job.as_ref().and_then(Job::name).map(tracing::field::display), error = %died, "{DIED}");
+                job.map(|job| job.failed(&Fault { kind: FaultKind::Unknown, message: DIED.to_owned() }))
+            }
+        };
+        if let Some(outcome) = outcome {
+            self.ledger.record(outcome, Instant::now());
+        }
     }
 }
 

@@ -91,7 +91,7 @@ pub enum Canaries {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
     /// Prove that this candidate loads.
-    Check(Revision),
+    Check(Goal),
     /// Ask for leave to reload.
     TakeSlot(Revision),
     /// Make the files those of this revision.

@@ -84,6 +84,12 @@ pub enum SecretError {
         /// The variable or file.
         what: String,
     },
+    /// There is nothing in it: a rotation half done, a key that was left out.
+    #[error("{what} is empty")]
+    Empty {
+        /// The variable or file.
+        what: String,
+    },
     /// The directive is of another kind.
     #[error("only $env, $file and $secret hold a secret")]
     NotASecret,
@@ -108,6 +114,7 @@ impl SecretError {
                 Some(format!("the agent's operator can add {} to secrets.files", path.parent().unwrap_or(path).display()))
             }
             Self::EnvMissing { name } => Some(format!("set {name} where the agent is started")),
+            Self::Empty { .. } => Some("fill it; a password that is meant to be empty is written as it is: \"\"".to_owned()),
             _ => None,
         }
     }
@@ -181,7 +188,12 @@ pub async fn reference(reference: &Reference) -> Result<SecretText, SecretError>
 
 fn from_env(name: &str) -> Result<SecretText, SecretError> {
     let value = std::env::var_os(name).ok_or_else(|| SecretError::EnvMissing { name: name.to_owned() })?;
-    value.into_string().map(SecretText::new).map_err(|_: OsString| SecretError::NotText { what: format!("the value of {name}") })
+    let text = value.into_string().map_err(|_: OsString| SecretError::NotText { what: format!("the value of {name}") })?;
+    filled(text, || format!("the environment variable {name}"))
+}
+
+fn filled(text: String, what: impl FnOnce() -> String) -> Result<SecretText, SecretError> {
+    if text.is_empty() { Err(SecretError::Empty { what: what() }) } else { Ok(SecretText::new(text)) }
 }
 
 async fn off_thread(
@@ -261,7 +273,7 @@ fn read(file: &File, path: &Path) -> Result<SecretText, SecretError> {
         return Err(SecretError::TooLong { path: path.to_owned() });
     }
     let text = String::from_utf8(bytes).map_err(|_| SecretError::NotText { what: path.display().to_string() })?;
-    Ok(SecretText::new(without_line_end(text)))
+    filled(without_line_end(text), || path.display().to_string())
 }
 
 /// Drops the one line end that editors and `echo` leave at a file's end.

@@ -45,11 +45,26 @@ impl Place {
 async fn reads_an_allowed_file_without_the_line_end_at_its_end() {
     let place = Place::new();
     for (content, secret) in
-        [("s3cret\n", "s3cret"), ("s3cret", "s3cret"), ("s3cret\r\n", "s3cret"), ("a\nb\n\n", "a\nb\n"), ("", "")]
+        [("s3cret\n", "s3cret"), ("s3cret", "s3cret"), ("s3cret\r\n", "s3cret"), ("a\nb\n\n", "a\nb\n"), (" ", " ")]
     {
         let path = place.write("allowed/a", content);
         assert_eq!(place.file(&path).await.unwrap().expose(), secret, "{content:?}");
     }
+}
+
+#[tokio::test]
+async fn an_empty_file_is_no_secret_and_names_itself_and_an_empty_secret_may_be_written() {
+    let place = Place::new();
+    for content in ["", "\n", "\r\n"] {
+        let path = place.write("allowed/a", content);
+        let error = place.file(&path).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("{} is empty", path.display()));
+        assert!(error.hint().unwrap().contains("is written as it is"));
+        assert!(matches!(reference(&Reference::File(path)).await, Err(SecretError::Empty { .. })));
+    }
+    let written = Directive::Secret(SecretText::new(""));
+    assert_eq!(place.secrets.directive(&written).await.unwrap().expose(), "");
+    assert_eq!(reference(&Reference::Plain(SecretText::new(""))).await.unwrap().expose(), "");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ mod yaml;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::model::instance::{InstanceId, Labels};
@@ -189,6 +189,13 @@ pub struct Render {
     pub allow_objects: Vec<String>,
     /// Whether `$python` is allowed.
     pub allow_python: bool,
+}
+
+impl Render {
+    /// Every file that is written.
+    pub fn targets(&self) -> impl Iterator<Item = &Path> {
+        self.templates.iter().map(|template| &*template.path).chain([&*self.superset_config.path])
+    }
 }
 
 /// `render.superset_config`

@@ -30,6 +30,8 @@ const RESUME_LIMIT: Duration = Duration::from_secs(45);
 const QUIT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the pid file may take to get its name back.
 const RENAME_LIMIT: Duration = Duration::from_secs(5);
+/// How long a new config may answer with failures alone: users meet them, so it is not given its whole time.
+pub(super) const BROKEN_FOR: Duration = Duration::from_secs(2);
 /// The first gunicorn whose threads lose no request in a handoff (23.0.0 lost 18 of 1804).
 const SAFE_THREADS: u32 = 24;
 
@@ -81,6 +83,9 @@ pub enum HandoffError {
         /// How long it had.
         limit: Duration,
     },
+    /// The new config answers with failures; the new master was ended.
+    #[error("the new gunicorn {0} answers with failures; the old one serves on")]
+    Broken(i32),
     /// The old master has ended by itself, and the new one does not answer with the new config.
     #[error("the old gunicorn {0} has ended, and the new one does not answer with the new config")]
     Alone(i32),
@@ -101,22 +106,36 @@ impl HandoffError {
         match self {
             Self::Gunicorn(error) => error.hint(),
             Self::Refused { hint, .. } => Some(hint),
-            Self::Died(_) | Self::NotBorn(_) | Self::Silent { .. } | Self::Alone(_) => Some("the reason is in gunicorn's log"),
+            Self::Died(_) | Self::NotBorn(_) | Self::Silent { .. } | Self::Broken(_) | Self::Alone(_) => {
+                Some("the reason is in gunicorn's log")
+            }
             Self::Lingers { .. } => Some("a request is slower than gunicorn's `--graceful-timeout`"),
         }
     }
 }
 
+/// How the new config answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// Well.
+    Well,
+    /// With a failure.
+    Badly,
+    /// Not yet, or somebody else does.
+    NotYet,
+}
+
 /// How waiting for the new config came out.
 enum Came {
     Answered,
+    Broken,
     NewEnded,
     OldEnded,
     TooLate,
 }
 
 /// Hands over from the master that `target` names; `answers` says whether the new config answers already.
-pub async fn hand_over<A: Future<Output = bool>>(
+pub async fn hand_over<A: Future<Output = Answers>>(
     target: &Target,
     limits: Limits,
     answers: impl Fn() -> A,
@@ -129,7 +148,7 @@ pub async fn hand_over<A: Future<Output = bool>>(
             Came::Answered => return take_over(&old, &new, limits).await,
             Came::OldEnded => old = new,
             Came::NewEnded => {}
-            Came::TooLate => dismiss(&new).await,
+            Came::TooLate | Came::Broken => dismiss(&new).await,
         }
     }
     let new = bear(&old).await?;
@@ -137,6 +156,10 @@ pub async fn hand_over<A: Future<Output = bool>>(
     match wait(&old, &new, limits.answers, &answers).await {
         Came::Answered => take_over(&old, &new, limits).await,
         Came::NewEnded => Err(HandoffError::Died(pid)),
+        Came::Broken => {
+            dismiss(&new).await;
+            Err(HandoffError::Broken(pid))
+        }
         Came::OldEnded => Err(HandoffError::Alone(old.process().pid)),
         Came::TooLate => {
             dismiss(&new).await;
@@ -195,14 +218,20 @@ fn child(old: &Pinned) -> Result<Option<Pinned>, HandoffError> {
     Ok(successor(&table, old.process().pid).and_then(|new| Pinned::new(new.pid).ok()))
 }
 
-async fn wait<A: Future<Output = bool>>(old: &Pinned, new: &Pinned, limit: Duration, answers: &impl Fn() -> A) -> Came {
-    let began = Instant::now();
+async fn wait<A: Future<Output = Answers>>(old: &Pinned, new: &Pinned, limit: Duration, answers: &impl Fn() -> A) -> Came {
+    let (began, mut broken_since) = (Instant::now(), None::<Instant>);
     while began.elapsed() < limit {
         if !new.is_alive() {
             return Came::NewEnded;
         }
-        if answers().await {
-            return Came::Answered;
+        match answers().await {
+            Answers::Well => return Came::Answered,
+            // The old one answers in between, so that one that is not broken would have answered well by then.
+            Answers::Badly => broken_since = Some(broken_since.unwrap_or_else(Instant::now)),
+            Answers::NotYet => {}
+        }
+        if broken_since.is_some_and(|since| since.elapsed() >= BROKEN_FOR) && old.is_alive() {
+            return Came::Broken;
         }
         sleep(ASK_EVERY).await;
     }

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::command::{CommandError, run};
 use super::gunicorn::{GunicornError, Target, hup, hup_worker, master};
-use super::handoff::{HandoffError, Limits, hand_over};
+use super::handoff::{Answers, HandoffError, Limits, hand_over};
 use crate::model::secret::SecretText;
 use crate::settings::{Reload, ReloadStrategy};
 use crate::supervise::asking::{AskError, Asking};
@@ -115,7 +115,7 @@ impl ReloadError {
     pub fn may_be_the_configs(&self) -> bool {
         matches!(
             self,
-            Self::Handoff(HandoffError::Died(_) | HandoffError::Silent { .. } | HandoffError::Alone(_))
+            Self::Handoff(HandoffError::Died(_) | HandoffError::Silent { .. } | HandoffError::Broken(_) | HandoffError::Alone(_))
                 | Self::Supervisor(AskError::TooSlow(_))
                 | Self::Command(_)
         )
@@ -180,7 +180,7 @@ impl Way {
     }
 
     /// Tells Superset to load its config, within `limits`; `answers` says whether the new config answers already.
-    pub async fn reload<A: Future<Output = bool>>(
+    pub async fn reload<A: Future<Output = Answers>>(
         &self,
         limits: Limits,
         supervisor: Option<&Asking>,

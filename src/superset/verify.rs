@@ -18,6 +18,7 @@ use super::client::Client;
 use super::command::{CommandError, run_in};
 use super::error::CallError;
 use super::gunicorn::{GunicornError, Target, worker};
+use super::handoff::{Answers, BROKEN_FOR};
 use crate::model::digest::Revision;
 use crate::processes::celery::{Kind, mains, ping};
 use crate::processes::{Process, Table};
@@ -41,7 +42,7 @@ pub enum VerifyError {
     #[error("failed to make the HTTP client")]
     Setup(#[source] reqwest::Error),
     /// It was not seen often enough in a row.
-    #[error("superset did not answer with revision {wanted} {times} times in a row within {limit:?}: {seen}")]
+    #[error("superset did not answer well with revision {wanted} {times} times in a row within {limit:?}: {seen}")]
     NotSeen {
         /// What was wanted.
         wanted: Revision,
@@ -87,6 +88,9 @@ pub enum Seen {
     /// An answer without one.
     #[error("the last answer, with status {0}, named no revision")]
     Unnamed(u16),
+    /// A failure of the revision that was wanted.
+    #[error("the last answer came from it and had status {0}")]
+    Broken(u16),
     /// A failure, whoever it came from.
     #[error("the last answer had status {0}")]
     Failed(u16),
@@ -149,6 +153,7 @@ impl Verifier {
         match named {
             Some(named) if wanted.is_unnamed() || named != wanted.as_str() => Seen::Other(named.to_owned()),
             // Whatever is asked for may answer with a redirect; only a failure is one.
+            Some(_) if status.is_client_error() || status.is_server_error() => Seen::Broken(status.as_u16()),
             _ if status.is_client_error() || status.is_server_error() => Seen::Failed(status.as_u16()),
             None if !wanted.is_unnamed() => Seen::Unnamed(status.as_u16()),
             _ => Seen::Right,
@@ -156,25 +161,33 @@ impl Verifier {
     }
 
     /// Whether the revision answers already, from one worker at least.
-    pub async fn answers(&self, wanted: &Revision) -> bool {
-        self.ask(wanted).await == Seen::Right
+    pub async fn answers(&self, wanted: &Revision) -> Answers {
+        match self.ask(wanted).await {
+            Seen::Right => Answers::Well,
+            Seen::Broken(_) => Answers::Badly,
+            _ => Answers::NotYet,
+        }
     }
 
     /// Proves that a web server runs the revision; with `client`, that it can also read its connections.
     pub async fn web(&self, wanted: &Revision, client: Option<&Client>) -> Result<(), VerifyError> {
-        let (mut in_a_row, mut seen) = (0, Seen::Nothing);
+        let (mut in_a_row, mut seen, mut broken_since) = (0, Seen::Nothing, None::<Instant>);
         let asked = async {
             while in_a_row < self.successes {
                 seen = self.ask(wanted).await;
+                broken_since = matches!(seen, Seen::Broken(_)).then(|| broken_since.unwrap_or_else(Instant::now));
                 if seen == Seen::Right {
                     in_a_row += 1;
+                } else if broken_since.is_some_and(|since| since.elapsed() >= BROKEN_FOR) {
+                    return false;
                 } else {
                     in_a_row = 0;
                     sleep(ASK_EVERY).await;
                 }
             }
+            true
         };
-        if timeout(self.limit, asked).await.is_err() {
+        if timeout(self.limit, asked).await != Ok(true) {
             let (times, limit) = (self.successes, self.limit);
             return Err(VerifyError::NotSeen { wanted: wanted.clone(), times, limit, seen });
         }

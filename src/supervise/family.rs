@@ -100,7 +100,8 @@ pub(super) fn signal(pid: i32, signal: Signal) {
     }
 }
 
-fn code(status: WaitStatus) -> u8 {
+/// An exit code by the shell's rule.
+pub(super) fn code(status: WaitStatus) -> u8 {
     let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }

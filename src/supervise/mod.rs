@@ -4,10 +4,12 @@
 //! that its config is there. What ends without being asked is treated apart: an agent is started again, and
 //! Superset serves on; when Superset has ended, so do we. It becomes a child subreaper and reaps every process below it, so it works
 //! as PID 1. It reads `/proc` but no file, talks to no network, and renders, reloads and decides nothing.
+//! [`leased`] supervises another way: a command that runs under a lock.
 
 mod agent;
 pub mod asking;
 mod family;
+pub mod leased;
 mod signals;
 pub mod wire;
 

@@ -11,8 +11,8 @@ use tokio::time::timeout;
 use zookeeper_client as zk;
 
 use super::access::Access;
+use super::contenders;
 use super::edit::{Edit, Expect};
-use super::election;
 use super::error::Error;
 use super::paths::Paths;
 use super::session::Session;
@@ -128,7 +128,7 @@ impl Cluster {
 
     /// Who leads now.
     pub async fn leader(&self) -> Result<Option<InstanceId>, Error> {
-        for name in election::contenders(&self.session).await? {
+        for name in contenders::names(&self.session, &self.paths().leader()).await? {
             let path = read::join(&self.paths().leader(), &name);
             // One that ended since it was listed leads no more.
             if let Some((id, _)) = self.session.get(&path).await? {

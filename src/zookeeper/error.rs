@@ -108,7 +108,7 @@ pub enum Error {
         len: usize,
     },
     /// Our contender is gone: somebody deleted it, or the session did.
-    #[error("the election node {path} is gone")]
+    #[error("the contender {path} is gone")]
     Deposed {
         /// The contender.
         path: String,
@@ -203,6 +203,7 @@ impl Error {
             | Self::Unreadable { .. } => Retry::AfterChange,
             Self::Request { source, .. } | Self::Connect { source, .. } => match source {
                 zk::Error::NoAuth
+                | zk::Error::QuotaExceeded
                 | zk::Error::InvalidAcl
                 | zk::Error::AuthFailed
                 | zk::Error::BadVersion
@@ -231,6 +232,9 @@ impl Error {
             }
             Self::Request { source: zk::Error::NoAuth, .. } => {
                 "the znode's ACL does not let us: check source.zookeeper.auth, and who created the znode"
+            }
+            Self::Request { source: zk::Error::QuotaExceeded, .. } => {
+                "the server enforces a quota there: raise it, or remove what is no longer needed"
             }
             Self::Request { source: zk::Error::NotEmpty, .. } => "there are znodes below it: delete those first",
             Self::Request { source: zk::Error::InvalidAcl, .. } => {

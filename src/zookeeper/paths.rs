@@ -9,6 +9,8 @@ use std::fmt::Write;
 use crate::model::datasource::DatasourceName;
 use crate::model::digest::Release;
 use crate::model::instance::InstanceId;
+use crate::model::lock::LockName;
+use crate::model::once::OnceKey;
 use crate::model::release::Seq;
 use crate::settings::Layout;
 
@@ -147,19 +149,25 @@ impl Paths {
     /// The last segment of a datasource's status.
     #[must_use]
     pub fn status_name(name: &DatasourceName) -> String {
-        let dots = matches!(name.as_str(), "." | "..");
-        let mut segment = String::with_capacity(name.as_str().len());
-        for char in name.as_str().chars() {
-            if !dots && fits_a_segment(char) {
-                segment.push(char);
-                continue;
-            }
-            for byte in char.encode_utf8(&mut [0; 4]).bytes() {
-                // Writing to a String cannot fail.
-                let _ = write!(segment, "%{byte:02X}");
-            }
-        }
-        segment
+        segment(name.as_str())
+    }
+
+    /// The parent of a lock's contenders.
+    #[must_use]
+    pub fn lock(&self, name: &LockName) -> String {
+        self.below(&format!("locks/{}", segment(name.as_str())))
+    }
+
+    /// The parent of the outcomes of what runs once under this name.
+    #[must_use]
+    pub fn outcomes(&self, name: &LockName) -> String {
+        self.below(&format!("once/{}", segment(name.as_str())))
+    }
+
+    /// The outcome for one key.
+    #[must_use]
+    pub fn outcome(&self, name: &LockName, key: &OnceKey) -> String {
+        format!("{}/{}", self.outcomes(name), segment(key.as_str()))
     }
 
     /// What has to exist before we can work, parents first. A branch that the layout puts elsewhere belongs to somebody
@@ -180,6 +188,23 @@ impl Paths {
     fn below(&self, name: &str) -> String {
         format!("{}/{name}", self.root)
     }
+}
+
+/// Any text as one segment of a path.
+fn segment(text: &str) -> String {
+    let dots = matches!(text, "." | "..");
+    let mut segment = String::with_capacity(text.len());
+    for char in text.chars() {
+        if !dots && fits_a_segment(char) {
+            segment.push(char);
+            continue;
+        }
+        for byte in char.encode_utf8(&mut [0; 4]).bytes() {
+            // Writing to a String cannot fail.
+            let _ = write!(segment, "%{byte:02X}");
+        }
+    }
+    segment
 }
 
 /// Whether ZooKeeper takes it within a name; `%` is escaped too, so that no two names meet.
@@ -256,5 +281,15 @@ mod tests {
         assert_eq!(name("my/sql"), "my%2Fsql");
         assert_eq!(name("100%"), "100%25");
         assert_eq!(name(".."), "%2E%2E");
+    }
+
+    #[test]
+    fn a_key_with_slashes_is_one_node_and_no_two_keys_are_the_same() {
+        let paths = Paths::new("/superset", &layout(None));
+        let outcome = |key: &str| paths.outcome(&"db".parse().unwrap(), &key.parse().unwrap());
+        assert_eq!(outcome("example.org/superset:6.1.0"), "/superset/once/db/example.org%2Fsuperset:6.1.0");
+        assert_ne!(outcome("a/b"), outcome("a%2Fb"));
+        assert_eq!(outcome(".."), "/superset/once/db/%2E%2E");
+        assert_eq!(paths.lock(&"db".parse().unwrap()), "/superset/locks/db");
     }
 }

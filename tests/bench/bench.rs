@@ -16,8 +16,6 @@ mod support;
 #[allow(dead_code, reason = "the live tests' own support; the bench uses a part of it")]
 #[path = "../live/check/support.rs"]
 mod checks;
-#[path = "../live/process/load.rs"]
-mod load;
 
 mod api;
 mod crowd;

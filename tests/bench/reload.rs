@@ -14,9 +14,9 @@ use tokio::runtime::Runtime;
 
 use super::checks::{PATIENT, candidate, checker, key};
 use super::figures::{Figure, ms};
-use super::load::{Figures, Load};
 use super::report::{Part, Target, progress};
 use super::support::eventually;
+use super::support::load::{Figures, Load};
 use super::support::program::Agent;
 use super::support::services::{Superset, layered, python};
 

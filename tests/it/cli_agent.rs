@@ -16,7 +16,12 @@ struct Agent {
 
 impl Agent {
     fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::start_in(Self::place())
+    }
+
+    /// A folder with settings and a tree.
+    fn place() -> Run {
+        let port = free_port();
         let settings = format!(
             "source: {{directory: {{path: tree}}}}\ninstance: {{id: here}}\ncheck: {{require: none}}\nstate_dir: state\n\
              render: {{superset_config: {{path: out.py}}}}\nhttp: {{listen: \"127.0.0.1:{port}\"}}\n\
@@ -27,11 +32,19 @@ impl Agent {
         for name in ["a", "b", "c", "d"] {
             run = run.file(&format!("tree/datasources/{name}.yaml"), &format!("sqlalchemy_uri: duckdb:////tmp/{name}.db\n"));
         }
-        let run = run.file("tree/config.yaml", "ROW_LIMIT: 5000\n");
+        run.file("tree/config.yaml", "ROW_LIMIT: 5000\n")
+    }
+
+    fn start_in(run: Run) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_setkeeper"));
         command.arg("run").current_dir(run.dir.path()).env_clear().envs(run.env.iter().copied());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let log = std::fs::File::create(run.dir.path().join("log")).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self { run, child }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.run.dir.path().join("log")).unwrap()
     }
 
     fn status(&self) -> Option<Json> {
@@ -50,11 +63,21 @@ impl Agent {
     }
 }
 
-impl Drop for Agent {
-    fn drop(&mut self) {
+impl Agent {
+    fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn state(status: &Json) -> &Json {
@@ -113,4 +136,99 @@ fn a_terminal_that_goes_away_stops_the_agent_cleanly_and_not_one_under_nohup() {
     hang_up(&agent.child);
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(agent.child.try_wait().unwrap(), None);
+}
+
+#[test]
+fn a_name_that_hides_characters_hides_none_in_the_log() {
+    for (format, shown) in
+        [("text", ["ro\\u{202e}x\\n WARN", "instance=he\\u{202e}re"]), ("json", ["ro\\u202ex\\n WARN", "\"he\\u202ere\""])]
+    {
+        let run = Agent::place().env("SETKEEPER_LOG__FORMAT", format).env("SETKEEPER_INSTANCE__ID", "he\u{202e}re");
+        let agent = Agent::start_in(run.file("tree/config/ro\u{202e}x\n WARN forged.yaml", "lower: 1\n"));
+        agent.status_where("held", |status| state(status) == "held");
+        let log = agent.log();
+        assert!(shown.iter().all(|shown| log.contains(shown)), "{log}");
+        assert!(!log.contains('\u{202e}') && !log.lines().any(|line| line.starts_with(" WARN forged")), "{log}");
+        if format == "json" {
+            let lines = log.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+            assert_eq!(lines.filter(|line| line["instance"] == "he\u{202e}re").count(), 1, "{log}");
+        }
+    }
+}
+
+#[test]
+fn an_empty_variable_is_no_password() {
+    let mut run = Agent::place();
+    run.env.retain(|(name, _)| *name != "SETKEEPER_SECRET_SUPERSET");
+    let said = run.env("SETKEEPER_SECRET_SUPERSET", "").shown(&["run"]);
+    let expected = "error: failed to resolve superset.password\n  the environment variable SETKEEPER_SECRET_SUPERSET is empty\n";
+    assert!(said.contains("exit code: 1") && said.contains(expected), "{said}");
+}
+
+#[test]
+fn a_second_agent_that_would_render_the_same_file_does_not_start() {
+    let mut first = Agent::start();
+    first.status_where("in sync", |status| state(status) == "in_sync");
+    let own = first.run.dir.path();
+    let rendered = std::fs::read(own.join("out.py")).unwrap();
+    let port = free_port();
+    // Its own place but for the file, which it names another way.
+    let shared = own.join("tree/../out.py");
+    let settings = format!(
+        "source: {{directory: {{path: tree}}}}\ncheck: {{require: none}}\nstate_dir: state\n\
+         render: {{superset_config: {{path: {shared:?}}}}}\nhttp: {{listen: \"127.0.0.1:{port}\"}}\n"
+    );
+    let second =
+        Run::new().file("b.yaml", &settings).file("tree/config.yaml", "ROW_LIMIT: 1\n").env("SETKEEPER_CONFIG", "b.yaml");
+    let second = second.env("SETKEEPER_SECRET_SUPERSET", "x");
+    let refused = second.shown(&["run"]);
+    assert!(refused.contains("exit code: 1") && refused.contains("out.py is rendered by another agent"), "{refused}");
+    assert!(refused.contains("give each agent files of its own to render"), "{refused}");
+    for looks in ["check", "render", "plan"] {
+        let looked = second.shown(&[looks]);
+        assert!(looked.contains("exit code: 0"), "{looked}");
+    }
+    assert_eq!(std::fs::read(own.join("out.py")).unwrap(), rendered);
+
+    let here = std::fs::read_dir(own).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut here: Vec<_> = here.collect();
+    here.sort();
+    assert_eq!(here, ["a.yaml", "empty.yaml", "log", "out.py", "state", "tree"], "a lock leaves nothing");
+    // Killed without a word, the first is in nobody's way.
+    first.kill();
+    let second = Agent::start_in(second);
+    second.status_where("in sync", |status| state(status) == "in_sync");
+}
+
+#[test]
+fn a_deleted_state_folder_is_made_again_and_until_then_the_status_says_so() {
+    let mut agent = Agent::start();
+    agent.status_where("in sync", |status| state(status) == "in_sync");
+    let folder = agent.run.dir.path().join("state");
+    let kept = || ["key", "last-good.json"].map(|name| std::fs::read(folder.join(name)).ok());
+    let began = Instant::now();
+    while kept().iter().any(Option::is_none) {
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing is remembered");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let before = kept();
+    std::fs::remove_dir_all(&folder).unwrap();
+    // Nothing can be made where this lies.
+    std::fs::write(&folder, "in the way").unwrap();
+    let told = |status: &Json| status["instances"][0]["error"].as_str().is_some_and(|error| error.contains("remember"));
+    let status = agent.status_where("told", told);
+    assert_eq!(state(&status), "in_sync", "what runs goes on");
+    std::thread::sleep(Duration::from_secs(6));
+    assert!(told(&agent.status().unwrap()), "for as long as it lasts");
+    std::fs::remove_file(&folder).unwrap();
+    agent.status_where("healed", |status| !told(status));
+    assert_eq!(kept(), before, "the key, too, or the next start would push everything anew");
+    let log = agent.log();
+    assert_eq!(log.matches("ERROR").count(), 1, "{log}");
+    assert!(log.contains("is remembered again"), "{log}");
+    // It is held again.
+    let second = agent.run.output(&["run"]);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("is in use by another agent"), "{said}");
+    agent.kill();
 }

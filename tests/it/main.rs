@@ -6,6 +6,7 @@
 mod cli;
 mod cli_agent;
 mod cli_tree;
+mod connections;
 mod literals;
 mod papers;
 mod pushes;

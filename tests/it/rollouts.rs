@@ -13,10 +13,12 @@ use rand::{RngExt, SeedableRng};
 use setkeeper::model::digest::{Release, Revision};
 use setkeeper::model::instance::InstanceId;
 use setkeeper::model::rollout::{Quarantined, Rollout};
+use setkeeper::model::slot::{self, Boot};
 use setkeeper::rollout::course::Course;
 use setkeeper::rollout::job::{Canaries, Job, Leave, Outcome, Place, Proof, ReloadFailed, Rules, Target, Verdict, View};
 use setkeeper::rollout::journal::Journal;
-use setkeeper::rollout::target::{Choice, Goal, choose};
+use setkeeper::rollout::target::{Choice, Goal, choose, choose_at_start};
+use setkeeper::zookeeper::slots::judge::{Holder, Memory, Move, Seeker, Seen as SlotSeen};
 
 const SEEDS: u64 = 500;
 const RELOAD_LIMIT: Duration = Duration::from_secs(60);
@@ -52,6 +54,7 @@ struct Seen {
     crashed_amid: u32,
     taken_over: u32,
     sick: u32,
+    started: u32,
 }
 
 impl Seen {
@@ -63,11 +66,12 @@ impl Seen {
         self.crashed_amid += other.crashed_amid;
         self.taken_over += other.taken_over;
         self.sick += other.sick;
+        self.started += other.started;
     }
 
     fn all_happened(&self) -> bool {
-        let Self { arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick } = *self;
-        [arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick].iter().all(|count| *count > 0)
+        let Self { arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started } = *self;
+        [arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started].iter().all(|count| *count > 0)
     }
 }
 
@@ -110,7 +114,8 @@ struct Host {
     superset: Option<Revision>,
     job: Option<Running>,
     slot: Option<(usize, Instant)>,
-    observed: BTreeMap<usize, (u64, Instant)>,
+    /// Since when it has seen the slots as they are.
+    memory: Memory,
     rollout: Rollout,
 }
 
@@ -125,6 +130,22 @@ struct Running {
     done_at: Instant,
     /// Whether nobody else could have had the slot while it lasts.
     leased: bool,
+}
+
+fn id(index: usize) -> InstanceId {
+    InstanceId::parse(&format!("host-{index}")).unwrap()
+}
+
+/// A slot as somebody reads it.
+fn seen(number: usize, slot: Option<&Slot>) -> SlotSeen {
+    let known =
+        |slot: &Slot| slot::Slot { instance: id(slot.owner), boot: Boot::new(0), revision: Revision::new("r"), lease: LEASE };
+    SlotSeen {
+        number: u32::try_from(number).unwrap(),
+        holder: slot.map_or(Holder::Nobody, |slot| Holder::Known(known(slot))),
+        version: 0,
+        mark: slot.map_or(-1, |slot| i64::try_from(slot.version).unwrap()),
+    }
 }
 
 struct Cluster {
@@ -163,13 +184,19 @@ impl Cluster {
                 ask_every: Duration::from_secs(3),
                 jitter: rng.random_range(0.8..1.2),
             };
-            let revision = Some(first.revision.clone());
+            let target = match rng.random_range(0..10) {
+                0 => Target::Nobody,
+                1 => Target::Unstarted,
+                _ => Target::Running,
+            };
+            // A newcomer has nothing.
+            let revision = (target != Target::Unstarted).then(|| first.revision.clone());
             let journal = Journal { live: revision.clone(), good: revision.clone(), refused: BTreeMap::new() };
             Host {
                 label: if index % 2 == 0 { "web" } else { "worker" },
                 course: Some(Course::resume(rules.clone(), journal.clone())),
                 rules,
-                target: if rng.random_bool(0.9) { Target::Running } else { Target::Nobody },
+                target,
                 journal,
                 back_at: now,
                 frozen_until: now,
@@ -180,7 +207,7 @@ impl Cluster {
                 superset: revision,
                 job: None,
                 slot: None,
-                observed: BTreeMap::new(),
+                memory: Memory::default(),
                 rollout: Rollout::default(),
             }
         });
@@ -195,7 +222,7 @@ impl Cluster {
             trees: vec![good],
             published: 0,
             completed: Some(0),
-            rollout: Rollout::default(),
+            rollout: Rollout { completed: Some(Release::new("r0")), ..Rollout::default() },
             paused: false,
             calm: false,
             seen: Seen::default(),
@@ -263,7 +290,7 @@ impl Cluster {
         }
         host.back_at = back_at;
         host.slot = None;
-        host.observed.clear();
+        host.memory = Memory::default();
         if let Some(running) = host.job.take() {
             self.seen.crashed_amid += 1;
             if happened {
@@ -335,17 +362,6 @@ impl Cluster {
         if let Some(course) = &mut host.course {
             course.follow_quarantine(&self.rollout);
         }
-        for (number, slot) in self.slots.iter().enumerate() {
-            match slot {
-                Some(slot) if slot.owner != index => {
-                    let seen = host.observed.entry(number).or_insert((slot.version, now));
-                    if seen.0 != slot.version {
-                        *seen = (slot.version, now);
-                    }
-                }
-                _ => drop(host.observed.remove(&number)),
-            }
-        }
         let Some((number, acknowledged)) = host.slot else { return };
         match &mut self.slots[number] {
             Some(slot) if slot.owner == index => {
@@ -382,7 +398,7 @@ impl Cluster {
     fn happen(&mut self, index: usize, job: &Job) -> Outcome {
         let is_unlucky = !self.calm && self.rng.random_bool(0.05);
         match job {
-            Job::Check(revision) => {
+            Job::Check(Goal { revision, .. }) => {
                 let tree = self.tree_of(revision);
                 let host = &mut self.hosts[index];
                 if host.confused > 0 {
@@ -401,12 +417,17 @@ impl Cluster {
                 Outcome::Installed(Ok(()))
             }
             Job::Reload(_) => {
-                let host = &mut self.hosts[index];
+                let (host, mut started) = (&mut self.hosts[index], 0);
                 if is_unlucky {
                     let failed = ReloadFailed { why: "no leave".to_owned(), unaffected: true, blames_release: false };
                     return Outcome::Reloaded(Err(failed));
                 }
                 host.superset.clone_from(&host.disk);
+                if host.target == Target::Unstarted {
+                    host.target = Target::Running;
+                    started += 1;
+                }
+                self.seen.started += started;
                 Outcome::Reloaded(Ok(()))
             }
             Job::Verify(revision) => {
@@ -432,13 +453,13 @@ impl Cluster {
                 Outcome::Freed(true)
             }
             Job::Quarantine(bad) => {
-                if !self.hosts[index].connected {
+                // Others may keep changing the record, each time a moment before.
+                if !self.hosts[index].connected || is_unlucky {
                     return Outcome::Told(false);
                 }
                 self.seen.quarantined += 1;
                 let Goal { release, revision } = bad.goal.clone();
-                let instance = InstanceId::parse(&format!("host-{index}")).unwrap();
-                self.rollout.quarantine(Quarantined::new(release, revision, instance, bad.why.clone()));
+                self.rollout.quarantine(Quarantined::new(release, revision, id(index), bad.why.clone()));
                 self.hosts[index].rollout.clone_from(&self.rollout);
                 Outcome::Told(true)
             }
@@ -450,20 +471,15 @@ impl Cluster {
         if !self.hosts[index].connected {
             return Leave::NotNow;
         }
-        let is_ours = |slot: &Option<Slot>| slot.as_ref().is_some_and(|slot| slot.owner == index);
-        let observed = &self.hosts[index].observed;
-        let is_over = |number: usize, slot: &Option<Slot>| {
-            let seen = observed.get(&number);
-            slot.as_ref()
-                .is_some_and(|slot| seen.is_some_and(|(version, since)| slot.version == *version && now >= *since + LEASE))
+        let seen: Vec<_> = self.slots.iter().enumerate().map(|(number, slot)| seen(number, slot.as_ref())).collect();
+        let me =
+            Seeker { instance: id(index), boot: Boot::new(0), count: u32::try_from(self.slots.len()).unwrap(), lease: LEASE };
+        let (number, from) = match self.hosts[index].memory.decide(&me, &seen, now) {
+            Move::Mine { number, .. } => (number as usize, None),
+            Move::Take { number, from, .. } => (number as usize, from),
+            Move::Wait { .. } => return Leave::NotNow,
         };
-        let numbered = || self.slots.iter().enumerate();
-        let taken = numbered()
-            .find(|(_, slot)| is_ours(slot))
-            .or_else(|| numbered().find(|(_, slot)| slot.is_none()))
-            .or_else(|| numbered().find(|(number, slot)| is_over(*number, slot)));
-        let Some((number, slot)) = taken else { return Leave::NotNow };
-        self.seen.taken_over += u32::from(slot.as_ref().is_some_and(|slot| slot.owner != index));
+        self.seen.taken_over += u32::from(from.is_some());
         self.versions += 1;
         self.slots[number] = Some(Slot { owner: index, version: self.versions });
         self.hosts[index].slot = Some((number, now));
@@ -487,6 +503,8 @@ impl Cluster {
 
     fn choice(&self, index: usize) -> Choice {
         let host = &self.hosts[index];
+        let is_new = host.target == Target::Unstarted || host.journal.good.is_none();
+        let choose = if is_new { choose_at_start } else { choose };
         let published = self.trees[self.published].goal(host.label);
         let completed = self.completed.map(|completed| self.trees[completed].goal(host.label));
         choose(Some(&published), completed.as_ref(), &host.rollout)
@@ -496,6 +514,9 @@ impl Cluster {
         let (now, view, goal) = (self.now, self.view(index), self.choice(index).goal().cloned());
         let host = &mut self.hosts[index];
         let Some(course) = &mut host.course else { return };
+        if host.target == Target::Unstarted {
+            course.superset_is_down();
+        }
         if view.connected {
             course.aim(goal, now);
         }
@@ -527,6 +548,9 @@ impl Cluster {
                 // That of a frozen agent ends without it.
                 let reloads = |running: &&Running| matches!(running.job, Job::Reload(_)) && running.done_at > self.now;
                 let reloading = others.filter(reloads).filter(|running| running.leased).count();
+                if host.target == Target::Unstarted {
+                    return;
+                }
                 assert!(!leased || reloading < self.slots.len(), "law 5: {} reload at once", reloading + 1);
                 assert!(leased || is_good(revision), "law 5: {revision} is loaded without a slot");
             }
@@ -547,8 +571,11 @@ impl Cluster {
             let goal = tree.goal(host.label);
             host.journal.live.as_ref() == Some(&goal.revision) && host.journal.good.as_ref() == Some(&goal.revision)
         };
-        if self.hosts.iter().filter(|host| host.course.is_some()).all(has) {
+        let live = || self.hosts.iter().filter(|host| host.course.is_some());
+        // Where nobody is told, a broken release is not noticed.
+        if live().all(has) && live().any(|host| host.target == Target::Running) {
             self.completed = Some(self.published);
+            self.rollout.completed = Some(tree.release.clone());
         }
     }
 
@@ -564,10 +591,10 @@ impl Cluster {
             let is_refused = host.journal.refused.contains_key(&goal.revision);
             let wanted = if is_refused { host.journal.good.clone() } else { Some(goal.revision) };
             assert_eq!(host.disk, wanted, "host {index}: {course:#?}");
-            assert!(!(host.target == Target::Running) || host.superset == wanted, "host {index}: {course:#?}");
+            assert!(host.target != Target::Running || host.superset == wanted, "host {index}: {course:#?}");
             let tree = self.tree_of(&wanted.expect("something is live"));
             assert!(!host.checks() || !tree.is_invalid, "law 4");
-            assert!(!(host.target == Target::Running) || !tree.is_broken, "what does not verify is live");
+            assert!(host.target != Target::Running || !tree.is_broken, "what does not verify is live");
         }
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use setkeeper::model::problem::Problem;
 use setkeeper::settings::load::{Sources, load};
 use setkeeper::settings::release::Fallback;
-use setkeeper::settings::{Acl, Flags, Reference, ReloadStrategy, Settings, Source};
+use setkeeper::settings::{Acl, Flags, Reference, Settings, Source};
 
 const EXAMPLE: &str = include_str!("../../config.example.yaml");
 

@@ -8,7 +8,9 @@
 mod agent;
 mod check;
 mod commands;
+mod once;
 mod process;
+mod rollouts;
 mod superset;
 #[allow(dead_code, reason = "the bench shares it, and each uses a part of it")]
 mod support;

@@ -28,6 +28,7 @@ use crate::files::state::{LastGood, StateDir};
 use crate::http::{self, Report};
 use crate::live::keeper::Keeper;
 use crate::live::superset::Superset;
+use crate::model::digest::DigestKey;
 use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen, Version};
 use crate::model::snapshot::Tree;
 use crate::model::status::ClusterStatus;
@@ -75,6 +76,7 @@ pub(super) struct Wiring<'a> {
     secrets: watch::Sender<u64>,
     memory: watch::Sender<LastGood>,
     record: watch::Sender<Option<Instance>>,
+    memory_trouble: watch::Sender<Option<String>>,
     link: watch::Sender<Link>,
     cluster: watch::Sender<Option<Cluster>>,
 }
@@ -109,6 +111,7 @@ impl<'a> Wiring<'a> {
             secrets: watch::Sender::default(),
             memory: watch::Sender::new(last_good),
             record: watch::Sender::default(),
+            memory_trouble: watch::Sender::default(),
             link: watch::Sender::new(Link::default()),
             cluster: watch::Sender::new(None),
         }
@@ -117,10 +120,28 @@ impl<'a> Wiring<'a> {
     /// Starts every part: readers before writers, so that nobody misses a value.
     pub(super) fn start(self, parts: &mut Parts, stages: &Stages, listener: TcpListener) -> anyhow::Result<()> {
         self.start_loops(parts, &stages.loops)?;
-        let keeper =
-            Keeper { state: Arc::clone(&self.state), memory: self.memory.subscribe(), accepted: self.accepted.subscribe() };
+        let key = match &self.settings.source {
+            Source::Zookeeper(_) => None,
+            Source::Directory { .. } => Some(self.own_key()?),
+        };
+        let keeper = Keeper {
+            state: Arc::clone(&self.state),
+            memory: self.memory.subscribe(),
+            accepted: self.accepted.subscribe(),
+            key,
+            trouble: self.memory_trouble.clone(),
+        };
         parts.spawn(part("keeper", keeper.run(stages.source.clone())));
         self.start_source(parts, stages, listener)
+    }
+
+    /// The digest key of a directory source; ZooKeeper has its own.
+    fn own_key(&self) -> anyhow::Result<Arc<DigestKey>> {
+        let key = self.state.digest_key().context("failed to read the digest key")?;
+        if let Some(problem) = key.problem {
+            warn!(%problem, "a new digest key was made: every digest is another now");
+        }
+        Ok(Arc::new(key.value.context("failed to make a digest key")?))
     }
 
     fn start_loops(&self, parts: &mut Parts, cancel: &CancellationToken) -> anyhow::Result<()> {
@@ -222,11 +243,7 @@ impl<'a> Wiring<'a> {
     }
 
     fn start_directory(&self, path: PathBuf, parts: &mut Parts, cancel: &CancellationToken) -> anyhow::Result<SourceSeen> {
-        let key = self.state.digest_key().context("failed to read the digest key")?;
-        if let Some(problem) = key.problem {
-            warn!(%problem, "a new digest key was made: every digest is another now");
-        }
-        let key = Arc::new(key.value.context("failed to make a digest key")?);
+        let key = self.own_key()?;
         let status = watch::Sender::new(directory::Status::default());
         let seen = SourceSeen::Directory { status: status.subscribe() };
         if self.settings.datasources.push {
@@ -263,6 +280,7 @@ impl<'a> Wiring<'a> {
             superset: self.superset.subscribe(),
             statuses: self.statuses.subscribe(),
             trouble: self.trouble.subscribe(),
+            memory_trouble: self.memory_trouble.subscribe(),
             source,
         };
         let reporter =

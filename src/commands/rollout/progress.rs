@@ -17,7 +17,7 @@ use crate::model::pause::{Pause, Publishing};
 use crate::model::problem::Problem;
 use crate::model::rollout::Quarantined;
 use crate::model::slot::Slot;
-use crate::output;
+use crate::output::{self, plain::plain};
 use crate::settings::Settings;
 use crate::zookeeper::cluster::Cluster;
 use crate::zookeeper::slots::judge::Holder;
@@ -138,7 +138,7 @@ pub(super) fn text(progress: &Progress) -> String {
     let or_dash = |release: &Option<Release>| release.as_ref().map_or("-", Release::as_str).to_owned();
     let mut text = format!("Published: {}\nCompleted: {}\n", or_dash(&progress.published), or_dash(&progress.completed));
     let notes = [progress.pause.as_ref().map(ToString::to_string), progress.publishing.as_ref().map(ToString::to_string)];
-    notes.into_iter().flatten().for_each(|note| text.push_str(&format!("Held: {}\n", output::plain(&note))));
+    notes.into_iter().flatten().for_each(|note| text.push_str(&format!("Held: {}\n", plain(&note))));
     for Taken { slot, holder } in &progress.slots {
         text.push_str(&format!("Slot {slot}: {}\n", held_by(holder.as_ref())));
     }

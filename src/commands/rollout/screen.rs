@@ -15,6 +15,7 @@ use super::super::status;
 use super::progress::{self, Progress, Stand};
 use crate::model::digest::Release;
 use crate::model::instance::{State, Version};
+use crate::output::plain::plain;
 use crate::output::{self, Format};
 
 /// Where a watched rollout is shown.
@@ -165,7 +166,7 @@ fn news(before: &Progress, after: &Progress, now: Timestamp) -> String {
     for bad in before.quarantine.iter().filter(|bad| !after.quarantine.contains(bad)) {
         lines.push(format!("quarantine: {} may be tried again", bad.release));
     }
-    lines.iter().map(|text| line(now, &&output::plain(&text.replace('\n', " ")))).collect()
+    lines.iter().map(|text| line(now, &&plain(&text.replace('\n', " ")))).collect()
 }
 
 /// What is new among things with names; `absent` is what one is that is there no more.

@@ -205,16 +205,18 @@ impl<H: Host, B: Board> Running<H, B> {
                 self.given.host.forget(&revision).await;
             }
         }
+        // With nothing to go back to, what the others have is safer than what is published.
         let is_start = self.seen.target == Target::Unstarted;
+        let is_new = is_start || (self.given.board.is_shared() && self.course.journal().good.is_none());
         let published = self.seen.published_goal().cloned();
         let is_barred = published.as_ref().is_some_and(|goal| rollout.bars(&goal.release, Some(&goal.revision)).is_some());
         if let Some(completed) = rollout.completed.clone()
-            && (is_barred || is_start)
+            && (is_barred || is_new)
             && published.as_ref().is_none_or(|goal| goal.release != completed)
         {
             self.read_completed(&completed).await;
         }
-        let pick = if is_start { choose_at_start } else { choose };
+        let pick = if is_start || (is_new && self.seen.completed_goal().is_some()) { choose_at_start } else { choose };
         self.seen.choice = pick(published.as_ref(), self.seen.completed_goal(), rollout);
         self.note_known();
     }

@@ -9,6 +9,7 @@ use crate::model::digest::Revision;
 use crate::model::instance::State;
 use crate::plan::files::{FileStep, Loaded, plan};
 use crate::rollout::job::{Bad, Job, Leave, Outcome, ReloadFailed, Target, Verdict};
+use crate::rollout::target::Goal;
 use crate::world::{Board, Fault, Host};
 
 impl<H: Host, B: Board> Running<H, B> {
@@ -16,7 +17,7 @@ impl<H: Host, B: Board> Running<H, B> {
     pub(super) async fn perform(&mut self, job: Job, cancel: &CancellationToken) -> Option<Outcome> {
         debug!(?job, "next");
         Some(match job {
-            Job::Check(revision) => {
+            Job::Check(Goal { revision, .. }) => {
                 let mut newer = self.given.resolved.clone();
                 let release = self.seen.published.as_ref().map(|(release, _)| release.clone());
                 let superseded = async {

@@ -49,6 +49,27 @@ pub enum Job {
     },
 }
 
+impl Job {
+    /// Whose it is; a list is everybody's.
+    #[must_use]
+    pub fn name(&self) -> Option<&DatasourceName> {
+        match self {
+            Self::List => None,
+            Self::Look { name, .. } | Self::Push { name, .. } => Some(name),
+        }
+    }
+
+    /// What came of it where it failed like this.
+    #[must_use]
+    pub fn failed(self, fault: &Fault) -> Outcome {
+        match self {
+            Self::List => Outcome::Listed(Err(fault.clone())),
+            Self::Look { name, id } => Outcome::Looked { name, id, result: Err(fault.clone()) },
+            Self::Push { name, step, wanted, .. } => Outcome::Pushed { name, step, wanted, result: Err(fault.clone()) },
+        }
+    }
+}
+
 /// What came of a [`Job`].
 #[derive(Debug)]
 pub enum Outcome {

@@ -27,14 +27,11 @@ pub struct Course {
     journal: Journal,
     goal: Option<(Goal, Instant)>,
     verdicts: BTreeMap<Revision, Verdict>,
-    /// What is being checked.
-    checking: Option<Goal>,
     /// Whether the files on the live path are known to be those of this revision.
     installed: Option<Revision>,
     leg: Leg,
     /// Until when nobody else can have our slot.
     slot: Option<Instant>,
-    soak_until: Option<Instant>,
     ask_at: Option<Instant>,
     rest: Option<Rest>,
     canaries: Patience,
@@ -42,7 +39,7 @@ pub struct Course {
     target: Target,
     /// What the cluster was told and has not shown yet: that it is not there means nothing.
     told: BTreeSet<Revision>,
-    busy: bool,
+    under_way: Option<Job>,
 }
 
 /// Where the course is.
@@ -61,8 +58,8 @@ enum At {
     Install,
     Reload,
     Verify,
-    /// Verified once, watched, and verified again at the end.
-    Soak,
+    /// Verified once, watched until then, and verified again at the end.
+    Soak(Instant),
 }
 
 /// How often something failed in a row, and what it waits for.
@@ -90,16 +87,14 @@ impl Course {
             journal,
             goal: None,
             verdicts: BTreeMap::new(),
-            checking: None,
             leg: Leg::Idle,
             slot: None,
-            soak_until: None,
             ask_at: None,
             rest: None,
             canaries: Patience::default(),
             target: Target::Nobody,
             told: BTreeSet::new(),
-            busy: false,
+            under_way: None,
         }
     }
 
@@ -170,12 +165,11 @@ impl Course {
     pub fn next(&mut self, now: Instant, view: View) -> Option<Job> {
         self.canaries.pass(now, view.canaries == Canaries::Awaited && !view.paused);
         self.target = view.target;
-        if self.busy {
-            return None;
+        if self.under_way.is_none() {
+            self.under_way = self.tell(now, view).or_else(|| self.advance(now, view));
+            return self.under_way.clone();
         }
-        let job = self.tell(now, view).or_else(|| self.advance(now, view));
-        self.busy = job.is_some();
-        job
+        None
     }
 
     fn tell(&self, now: Instant, view: View) -> Option<Job> {
@@ -215,14 +209,14 @@ impl Course {
                 self.turn_back("the slot's lease ran out before the reload".to_owned(), false, true, now);
                 self.advance(now, view)
             }
-            Leg::Forward(_, At::Soak) if self.soak_until.is_some_and(|until| until > now) => None,
-            Leg::Forward(goal, At::Verify | At::Soak) => Some(Job::Verify(goal.revision.clone())),
+            Leg::Forward(_, At::Soak(until)) if *until > now => None,
+            Leg::Forward(goal, At::Verify | At::Soak(_)) => Some(Job::Verify(goal.revision.clone())),
             Leg::Back { at, .. } if self.is_rested(now) => {
                 let good = self.journal.good.clone()?;
                 Some(match at {
                     At::Install => Job::Install(good),
                     At::Reload => Job::Reload(good),
-                    At::Verify | At::Soak => Job::Verify(good),
+                    At::Verify | At::Soak(_) => Job::Verify(good),
                 })
             }
             Leg::Back { .. } => None,
@@ -240,8 +234,7 @@ impl Course {
             return None;
         }
         if !is_live && self.must_check(&goal.revision) {
-            self.checking = Some(goal.clone());
-            return Some(Job::Check(goal.revision));
+            return Some(Job::Check(goal));
         }
         if !is_live && self.target == Target::Running && !self.has_leave(now) {
             if !self.may_ask(now, view) {

@@ -4,15 +4,21 @@ use std::time::Instant;
 
 use super::{At, Course, Leg};
 use crate::model::digest::Revision;
-use crate::rollout::job::{Bad, Leave, Outcome, ReloadFailed, Target, Verdict};
+use crate::rollout::job::{Bad, Job, Leave, Outcome, ReloadFailed, Target, Verdict};
 use crate::rollout::journal::Blame;
+use crate::rollout::target::Goal;
 
 impl Course {
     /// Takes what came of the job under way.
     pub fn record(&mut self, outcome: Outcome, now: Instant) {
-        self.busy = false;
+        let job = self.under_way.take();
         match outcome {
-            Outcome::Checked(verdict) => self.checked(verdict, now),
+            Outcome::Checked(verdict) => {
+                // Something else may be meant by now.
+                if let Some(Job::Check(goal)) = job {
+                    self.checked(goal, verdict, now);
+                }
+            }
             Outcome::Slot(Leave::Until(until)) => self.slot = Some(until),
             Outcome::Installed(result) => self.installed(result, now),
             Outcome::Reloaded(result) => self.reloaded(result, now),
@@ -35,9 +41,7 @@ impl Course {
         }
     }
 
-    fn checked(&mut self, verdict: Verdict, now: Instant) {
-        // Something else may be meant by now.
-        let Some(goal) = self.checking.take() else { return };
+    fn checked(&mut self, goal: Goal, verdict: Verdict, now: Instant) {
         match &verdict {
             Verdict::Proven => self.rest = None,
             Verdict::Inconclusive(why) => self.rest(why.clone(), now),
@@ -89,8 +93,7 @@ impl Course {
         match (result, std::mem::replace(&mut self.leg, Leg::Idle)) {
             (Ok(()), Leg::Forward(goal, At::Verify)) if self.slot.is_some() => {
                 self.journal.live = Some(goal.revision.clone());
-                self.soak_until = Some(now + self.rules.soak);
-                self.leg = Leg::Forward(goal, At::Soak);
+                self.leg = Leg::Forward(goal, At::Soak(now + self.rules.soak));
             }
             (Ok(()), Leg::Forward(goal, _)) => self.arrive(goal.revision, now),
             (Ok(()), Leg::Back { bad, blames_release, .. }) => {

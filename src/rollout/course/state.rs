@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Course, Leg};
+use super::{At, Course, Leg};
 use crate::model::instance::State;
 use crate::rollout::job::View;
 use crate::rollout::journal::Blame;
@@ -14,7 +14,8 @@ impl Course {
         let settled = self.goal.as_ref().map(|(_, since)| *since + self.rules.settle);
         let canaries = self.canaries.since.map(|since| since + self.rules.canary_wait.saturating_sub(self.canaries.spent));
         let rest = self.rest.as_ref().map(|rest| rest.until);
-        [settled, canaries, rest, self.soak_until, self.ask_at, self.slot].into_iter().flatten().filter(|at| *at > now).min()
+        let soaked = if let Leg::Forward(_, At::Soak(until)) = self.leg { Some(until) } else { None };
+        [settled, canaries, rest, soaked, self.ask_at, self.slot].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// What this instance is doing, and why it is not further.
@@ -39,7 +40,7 @@ impl Course {
     /// Whether nothing is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        !self.busy && self.leg == Leg::Idle
+        self.under_way.is_none() && self.leg == Leg::Idle
     }
 
     /// Whether nothing is under way and nothing is left to do.

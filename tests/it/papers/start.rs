@@ -53,6 +53,8 @@ impl Agent {
             format!("state_dir={}", place("state")),
             format!("render.superset_config.path={}", file.display()),
             format!("reload.pid_file={}", place("gunicorn.pid")),
+            // There is no Superset's Python to check with.
+            "check.require=none".to_owned(),
             "superset.url=http://127.0.0.1:1".to_owned(),
             format!("http.listen=127.0.0.1:{port}"),
         ] {

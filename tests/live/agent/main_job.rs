@@ -47,10 +47,14 @@ async fn law_10_znodes_become_a_file_that_superset_runs_and_a_connection_and_a_r
     let rows = person.query(found[0]["id"].as_i64().unwrap(), None, "SELECT 6 * 7 AS answer").await.unwrap();
     assert_eq!(rows, [json!({"answer": 42})]);
 
-    let record = tree.json("instances/a").await.unwrap();
-    assert_eq!((&record["state"], &record["role"]), (&json!("in_sync"), &json!("leader")));
-    assert_eq!(record["applied"]["revision"], json!(revision));
-    assert_eq!(tree.json("status/datasources/ducks").await.unwrap()["state"], "in_sync");
+    // What the agent says over HTTP the cluster sees a moment later.
+    let record = eventually("the record", async || {
+        let record = tree.json("instances/a").await?;
+        (record["state"] == "in_sync" && record["role"] == "leader").then_some(record)
+    });
+    assert_eq!(record.await["applied"]["revision"], json!(revision));
+    let status = async || tree.json("status/datasources/ducks").await.filter(|status| status["state"] == "in_sync");
+    eventually("the status", status).await;
 
     let before = (agent.rest().await, std::fs::metadata(&superset.config).unwrap().modified().unwrap(), reloads(&superset));
     let pushed = proxy.writes().len();

@@ -67,6 +67,26 @@ async fn law_9_a_file_outside_the_allow_list_is_refused_by_its_name_and_never_re
 }
 
 #[tokio::test]
+async fn an_empty_secret_is_told_and_never_pushed_and_one_written_as_empty_is() {
+    let scene = Scene::of("empty").await;
+    let agent = scene.agent("a").with_variable("SETKEEPER_SECRET_EMPTY", "");
+    let file = agent.secret("sales", "\n");
+    let with = |secret: serde_json::Value| json!({"sqlalchemy_uri": "duckdb:///:memory:", "extra": {"note": secret}});
+    scene.tree.datasource("empty-file", &with(json!({"$file": file}))).await;
+    scene.tree.datasource("empty-variable", &with(json!({"$env": "SETKEEPER_SECRET_EMPTY"}))).await;
+    scene.tree.datasource("empty-written", &json!({"sqlalchemy_uri": "duckdb:///:memory:", "password": ""})).await;
+    let agent = agent.started().await;
+    agent.datasource("empty-written", "in_sync").await;
+    for (name, what) in [("empty-file", &*file), ("empty-variable", "SETKEEPER_SECRET_EMPTY")] {
+        let error = agent.datasource(name, "failed").await["error"].as_str().unwrap().to_owned();
+        assert!(error.contains(&format!("{what} is empty (fill it")), "{error}");
+    }
+    assert_eq!(scene.proxy.writes().len(), 1, "{:?}", scene.proxy.writes());
+    agent.secret("sales", "filled");
+    agent.datasource("empty-file", "in_sync").await;
+}
+
+#[tokio::test]
 async fn a_rotated_password_is_pushed_again_and_works_in_superset() {
     let (scene, mariadb) = tokio::join!(Scene::of("rotated"), mariadb());
     let rotate = |password: &str| {
@@ -75,7 +95,8 @@ async fn a_rotated_password_is_pushed_again_and_works_in_superset() {
         mariadb_statements(mariadb.port, &[&create, "GRANT SELECT ON sales.* TO 'rotated'@'127.0.0.1'"]);
     };
     rotate("first p@ss:/+100%");
-    let agent = scene.agent("a");
+    // A busy machine may take long to try a password.
+    let agent = scene.agent("a").with("superset.timeout", json!("50s"));
     let file = agent.secret("sales", "first p@ss:/+100%\n");
     let uri = format!("mysql+pymysql://rotated@127.0.0.1:{}/sales", mariadb.port);
     let sales = json!({"sqlalchemy_uri": uri, "password": {"$file": file}, "adopt": true});

@@ -5,4 +5,4 @@
 mod candidates;
 mod limits;
 mod production;
-mod support;
+pub mod support;

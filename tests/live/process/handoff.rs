@@ -4,15 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::load::{Figures, Load};
 use super::{Stand, gunicorns, own_pid_file};
+use crate::support::load::{Load, assert_unharmed};
 use crate::support::services::Superset;
-
-fn assert_unharmed(what: &str, figures: &Figures) {
-    println!("{what}: {} of {} failed, longest {:?}", figures.failed.len(), figures.total, figures.longest);
-    assert!(figures.failed.is_empty(), "{what}: {figures:?}");
-    assert!(figures.total > 60, "{what}: {figures:?}");
-}
 
 #[tokio::test]
 async fn a_handoff_fails_no_request_and_the_pid_file_follows() {

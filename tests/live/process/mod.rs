@@ -6,7 +6,6 @@ mod celery;
 mod children;
 mod found;
 mod handoff;
-mod load;
 mod supervised;
 
 use std::fs;

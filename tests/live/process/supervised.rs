@@ -2,9 +2,9 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::load::Load;
 use super::{Stand, agent_of, gone, gunicorns, is_silent, only, zombies};
 use crate::support::eventually;
+use crate::support::load::Load;
 use crate::support::services::Superset;
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod http_proxy;
+pub mod load;
 pub mod person;
 pub mod process;
 pub mod program;

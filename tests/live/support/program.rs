@@ -94,6 +94,12 @@ impl Agent {
         self
     }
 
+    /// Takes a variable out of its environment for the next start, or puts it there.
+    pub fn set_variable(&mut self, name: &str, value: Option<&str>) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.extend(value.map(|value| (name.to_owned(), value.to_owned())));
+    }
+
     /// Started by this program, which must become it.
     pub fn wrapped(mut self, words: &[&str]) -> Self {
         self.wrapper = words.iter().map(ToString::to_string).collect();

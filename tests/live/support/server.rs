@@ -25,15 +25,20 @@ pub struct Server {
 impl Server {
     /// Starts one and waits until it serves.
     pub async fn start() -> Self {
-        Self::with(None).await
+        Self::with(None, "").await
+    }
+
+    /// Starts one with these lines of `zoo.cfg` besides.
+    pub async fn configured(lines: &str) -> Self {
+        Self::with(None, lines).await
     }
 
     /// Starts one that also listens with TLS and demands a client certificate.
     pub async fn secure(certificates: &Path) -> Self {
-        Self::with(Some(certificates)).await
+        Self::with(Some(certificates), "").await
     }
 
-    async fn with(certificates: Option<&Path>) -> Self {
+    async fn with(certificates: Option<&Path>, lines: &str) -> Self {
         let owned = TempDir::new().unwrap();
         let [port, tls_port] = free_ports();
         let mut arguments = Vec::new();
@@ -42,6 +47,11 @@ impl Server {
             arguments.extend(tls);
         }
         let folder = owned.path().to_owned();
+        if !lines.is_empty() {
+            let config = folder.join("more.cfg");
+            std::fs::write(&config, lines).unwrap();
+            arguments.extend(["--config".to_owned(), config.display().to_string()]);
+        }
         let mut server =
             Self { port, tls_port: certificates.map(|_| tls_port), arguments, folder, child: None, _owned: Some(owned) };
         server.launch();

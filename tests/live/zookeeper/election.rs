@@ -146,7 +146,12 @@ async fn written_by_a_mute_leader(deposed: bool) -> String {
         client.delete(&format!("/superset/leader/{node}"), None).await.unwrap();
     }
     agent.statuses.send_replace(Some(statuses(&["sales"], DatasourceState::Failed)));
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    if deposed {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    } else {
+        eventually("the write of one who leads", async || status(&client, "sales").await.filter(|text| text.contains("failed")))
+            .await;
+    }
     status(&client, "sales").await.unwrap()
 }
 

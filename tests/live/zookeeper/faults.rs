@@ -26,7 +26,7 @@ async fn is_whole(agent: &mut Agent, client: &zk::Client, change: &str) {
     let contenders = client.list_children("/superset/leader").await.unwrap();
     assert_eq!(contenders.len(), 1, "{contenders:?}");
     assert!(contenders[0].contains(&format!("{owner:016x}")), "record and contender are of one session");
-    assert!(agent.link.borrow().connected && agent.link.borrow().errors.is_empty(), "{:?}", agent.link.borrow());
+    agent.link_where("whole", |link| link.connected && link.errors.is_empty()).await;
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn after_kill_9_of_the_server_a_change_still_arrives_every_time() {
         server.launch();
         server.serves().await;
         is_whole(&mut agent, &client, &format!("round {round}")).await;
-        assert!(agent.link.borrow().rearms >= round, "{:?}", agent.link.borrow());
+        agent.link_where("armed again", |link| link.rearms >= round).await;
     }
 }
 

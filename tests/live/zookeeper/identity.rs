@@ -100,7 +100,7 @@ async fn a_ghost_is_waited_for_and_neither_overwritten_nor_called_an_error() {
     assert_eq!((taken.owner, taken.host.as_deref(), taken.pid), (owner.to_string(), Some("elsewhere"), Some(4711)));
     assert!(!taken.overdue && !agent.leads_now(), "whose id is taken does not lead");
     agent.leads().await;
-    assert!(agent.link.borrow().taken.is_none());
+    agent.link_where("ours", |link| link.taken.is_none()).await;
     let client = client(&server.connect()).await;
     let (text, stat) = client.get_data(RECORD).await.unwrap();
     assert_ne!(stat.ephemeral_owner, owner.0);

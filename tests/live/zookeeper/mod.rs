@@ -7,6 +7,7 @@ mod faults;
 mod identity;
 mod process;
 mod publishing;
+mod refusals;
 mod releases;
 mod secure;
 mod slots;

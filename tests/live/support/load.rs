@@ -62,11 +62,18 @@ impl Figures {
 
 async fn request(url: String) -> (Duration, Option<String>) {
     let began = Instant::now();
-    let answer = crate::support::http().get(url).timeout(Duration::from_secs(60)).send().await;
+    let answer = super::http().get(url).timeout(Duration::from_secs(60)).send().await;
     let failed = match answer {
         Ok(answer) if answer.status().is_success() => answer.bytes().await.err().map(|error| error.to_string()),
         Ok(answer) => Some(answer.status().to_string()),
         Err(error) => Some(format!("{error:?}")),
     };
     (began.elapsed(), failed)
+}
+
+/// Fails where a request failed, and shows the longest.
+pub fn assert_unharmed(what: &str, figures: &Figures) {
+    println!("{what}: {} of {} failed, longest {:?}", figures.failed.len(), figures.total, figures.longest);
+    assert!(figures.failed.is_empty(), "{what}: {figures:?}");
+    assert!(figures.total > 60, "{what}: {figures:?}");
 }

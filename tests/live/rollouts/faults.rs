@@ -1,0 +1,90 @@
+//! Faults amid a rollout: the agent killed in each step, ZooKeeper lost, a slot's holder that stops for ever.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Crew, Member};
+use crate::support::eventually;
+use crate::support::load::assert_unharmed;
+
+async fn logs(member: &Member, text: &str, more_than: usize) {
+    eventually(&format!("{} logs {text}", member.agent.id), async || {
+        (member.agent.log().matches(text).count() > more_than).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_agent_killed_in_any_step_ends_in_one_of_the_two_good_states() {
+    let mut crew = Crew::of("killed", 2, Member::beside).await;
+    let loads = crew.loads();
+    for (n, step) in ["Check", "TakeSlot", "Install", "Reload", "Verify", "FreeSlot"].into_iter().enumerate() {
+        let limit = n + 2;
+        let step = format!("next job={step}");
+        let before = crew.members[0].agent.log().matches(&step).count();
+        crew.tree.fragment("10-base", format!("ROW_LIMIT: {limit}")).await;
+        logs(&crew.members[0], &step, before).await;
+        crew.members[0].agent.kill();
+        crew.members[0].agent.start().await;
+        for member in &crew.members {
+            member.runs(&format!("ROW_LIMIT = {limit}")).await;
+        }
+        eventually("every slot is free", async || crew.slots().await.is_empty().then_some(())).await;
+        println!("killed in {step}");
+    }
+    for load in loads {
+        assert_unharmed("kills", &load.figures().await);
+    }
+}
+
+#[tokio::test]
+async fn law_1_without_zookeeper_no_rollout_begins_and_one_under_way_ends() {
+    let slow = |mut member: Member| {
+        member.agent.set("rollout.soak", json!("3s"));
+        member.beside()
+    };
+    let mut crew = Crew::of("away", 2, slow).await;
+    crew.tree.fragment("10-base", "ROW_LIMIT: 2").await;
+    let first = eventually("one of them begins", async || {
+        crew.members.iter().position(|member| member.agent.log().matches("next job=Reload").count() > 0)
+    })
+    .await;
+    crew.zookeeper.kill();
+    let second = 1 - first;
+    let own = crew.members[second].superset.revision().await;
+    crew.members[first].agent.has_line("ROW_LIMIT = 2").await;
+    let applied = crew.members[first].agent.in_sync().await["instance"]["applied"]["revision"].clone();
+    assert_eq!(crew.members[first].superset.revision().await.as_deref(), applied.as_str());
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(crew.members[second].superset.revision().await, own, "law 1: begun without ZooKeeper");
+    assert!(crew.members[second].agent.rendered().unwrap().contains("ROW_LIMIT = 1\n"));
+    crew.zookeeper.launch();
+    crew.zookeeper.serves().await;
+    crew.members[second].runs("ROW_LIMIT = 2").await;
+    crew.completed().await;
+}
+
+#[tokio::test]
+async fn a_slot_whose_holder_stops_for_ever_is_taken_over_after_its_lease() {
+    let short = |mut member: Member| {
+        member.agent.set("verify.timeout", json!("5s"));
+        member.agent.set("rollout.soak", json!("10s"));
+        member.beside()
+    };
+    let crew = Crew::of("frozen", 2, short).await;
+    crew.tree.fragment("10-base", "ROW_LIMIT: 2").await;
+    let holder = eventually("one of them soaks", async || {
+        let holder = crew.slots().await.into_iter().next()?;
+        let at = crew.members.iter().position(|member| member.agent.id == holder)?;
+        crew.members[at].agent.rendered()?.contains("ROW_LIMIT = 2\n").then_some(at)
+    })
+    .await;
+    crew.members[holder].agent.freeze();
+    let other = 1 - holder;
+    crew.members[other].runs("ROW_LIMIT = 2").await;
+    crew.members[holder].agent.thaw();
+    crew.members[holder].runs("ROW_LIMIT = 2").await;
+    eventually("every slot is free", async || crew.slots().await.is_empty().then_some(())).await;
+    crew.completed().await;
+}

@@ -1,0 +1,78 @@
+//! Good releases: one instance at a time, and nobody who uses Superset notices.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use setkeeper::model::pause::Pause;
+
+use super::{Crew, Member};
+use crate::support::eventually;
+use crate::support::load::assert_unharmed;
+
+/// Publishes one value more, watches how it goes through, and says how long that took.
+async fn goes_through(crew: &Crew, limit: u32, at_once: usize) -> Duration {
+    let (loads, began) = (crew.loads(), Instant::now());
+    crew.tree.fragment("10-base", format!("ROW_LIMIT: {limit}")).await;
+    let line = format!("ROW_LIMIT = {limit}");
+    let mut most = 0;
+    eventually("every instance has it", async || {
+        let mut reloading = 0;
+        let mut arrived = 0;
+        for member in &crew.members {
+            let own = member.own().await;
+            reloading += usize::from(own["state"] == "reloading");
+            let has_it = member.agent.rendered().is_some_and(|text| text.lines().any(|own| own == line));
+            arrived += usize::from(has_it && own["state"] == "in_sync" && own["applied"] == own["desired"]);
+        }
+        most = most.max(reloading);
+        (arrived == crew.members.len()).then_some(())
+    })
+    .await;
+    let took = began.elapsed();
+    assert!((1..=at_once).contains(&most), "law 5: {most} reloaded at once");
+    for member in &crew.members {
+        member.runs(&line).await;
+    }
+    crew.completed().await;
+    assert_eq!(crew.slots().await, Vec::<String>::new());
+    for load in loads {
+        assert_unharmed(&format!("ROW_LIMIT {limit}"), &load.figures().await);
+    }
+    took
+}
+
+#[tokio::test]
+async fn law_5_a_release_goes_through_three_instances_one_by_one_and_no_request_fails() {
+    let crew = Crew::of("handoff", 3, Member::supervising).await;
+    println!("a rollout of three by handoff took {:?}", goes_through(&crew, 2, 1).await);
+}
+
+#[tokio::test]
+async fn a_release_goes_through_two_instances_by_hup_and_no_request_fails() {
+    let crew = Crew::of("hup", 2, Member::beside).await;
+    println!("a rollout of two by hup took {:?}", goes_through(&crew, 2, 1).await);
+}
+
+#[tokio::test]
+async fn canaries_go_first_and_a_pause_stops_what_has_not_begun() {
+    let canary = |mut member: Member| {
+        if member.agent.id == "web-2" {
+            member.agent.set("instance.labels", json!({"canary": "true"}));
+        }
+        member.supervising()
+    };
+    let crew = Crew::of("canaries", 2, canary).await;
+    let pause = serde_json::to_string(&Pause { by: Some("a person".to_owned()), ..Pause::default() }).unwrap();
+    crew.tree.put("pause", pause).await;
+    crew.members[1].agent.status_where("it waits", |status| status["instance"]["state"] == "in_sync").await;
+    crew.tree.fragment("10-base", "ROW_LIMIT: 2").await;
+    for member in &crew.members {
+        member.agent.status_where("paused", |status| status["instance"]["state"] == "paused").await;
+    }
+    crew.tree.delete("/superset/pause").await;
+    crew.members[1].runs("ROW_LIMIT = 2").await;
+    let other = crew.members[0].own().await;
+    assert_ne!(other["applied"], other["desired"], "the canary goes first: {other:#}");
+    crew.members[0].runs("ROW_LIMIT = 2").await;
+    crew.completed().await;
+}
