@@ -16,7 +16,7 @@ pub enum RolloutCommand {
     },
     /// Show which release is published, which is completed, and where each instance is
     #[command(
-        after_help = "Examples:\n  setkeeper rollout status -o json | jq .quarantine\n  setkeeper rollout status --watch --until-done && echo completed"
+        after_help = "Example:\n  setkeeper rollout status -o json | jq .quarantine\n  setkeeper rollout status --watch --until-done && echo completed"
     )]
     Status {
         /// Look again every second and show what changes, until Ctrl-C; with -o json one document a line

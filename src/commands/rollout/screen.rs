@@ -166,7 +166,7 @@ fn news(before: &Progress, after: &Progress, now: Timestamp) -> String {
     for bad in before.quarantine.iter().filter(|bad| !after.quarantine.contains(bad)) {
         lines.push(format!("quarantine: {} may be tried again", bad.release));
     }
-    lines.iter().map(|text| line(now, &&plain(&text.replace('\n', " ")))).collect()
+    lines.iter().map(|text| line(now, &plain(&text.replace('\n', " ")))).collect()
 }
 
 /// What is new among things with names; `absent` is what one is that is there no more.
@@ -236,17 +236,24 @@ pub(super) mod tests {
 
     /// A terminal of 80 by 20: what it shows is what was written last at each place.
     #[derive(Clone, Debug, Default)]
-    struct Terminal(Arc<Mutex<(Vec<Vec<char>>, usize, usize)>>);
+    struct Terminal(Arc<Mutex<Cells>>);
+
+    #[derive(Debug, Default)]
+    struct Cells {
+        rows: Vec<Vec<char>>,
+        row: usize,
+        column: usize,
+    }
 
     impl Terminal {
         fn shows(&self) -> String {
-            let (rows, ..) = &*self.0.lock().unwrap();
-            let rows = rows.iter().map(|row| row.iter().collect::<String>().trim_end().to_owned());
+            let cells = self.0.lock().unwrap();
+            let rows = cells.rows.iter().map(|row| row.iter().collect::<String>().trim_end().to_owned());
             rows.collect::<Vec<_>>().join("\n").trim_end().to_owned()
         }
 
         fn put(&self, text: &str) {
-            let (rows, row, column) = &mut *self.0.lock().unwrap();
+            let Cells { rows, row, column } = &mut *self.0.lock().unwrap();
             for c in text.chars() {
                 match c {
                     '\r' => *column = 0,
@@ -271,19 +278,19 @@ pub(super) mod tests {
             80
         }
         fn move_cursor_up(&self, n: usize) -> io::Result<()> {
-            self.0.lock().unwrap().1 -= n;
+            self.0.lock().unwrap().row -= n;
             Ok(())
         }
         fn move_cursor_down(&self, n: usize) -> io::Result<()> {
-            self.0.lock().unwrap().1 += n;
+            self.0.lock().unwrap().row += n;
             Ok(())
         }
         fn move_cursor_right(&self, n: usize) -> io::Result<()> {
-            self.0.lock().unwrap().2 += n;
+            self.0.lock().unwrap().column += n;
             Ok(())
         }
         fn move_cursor_left(&self, n: usize) -> io::Result<()> {
-            self.0.lock().unwrap().2 -= n;
+            self.0.lock().unwrap().column -= n;
             Ok(())
         }
         fn write_line(&self, text: &str) -> io::Result<()> {
