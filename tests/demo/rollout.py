@@ -1,6 +1,7 @@
 """Follows rollouts for the demo, and asks Superset all the while.
 
     rollout.py in_line AGENT SUPERSET                        wait until Superset runs what its agent applied, print the revision
+    rollout.py rests SETKEEPER...                            wait until the rollout that goes on is completed
     rollout.py completes|stops SEEN TITLE SETKEEPER... -- COMMAND...
                                                              run COMMAND of Setkeeper, follow the rollout until it rests; fail
                                                              unless it is completed, or unless it was stopped
@@ -33,6 +34,13 @@ def in_line(agent, superset):
         return own["state"] == "in_sync" and look.loaded(superset) == applied and applied
 
     print(look.wait_for("Superset is in line", revision, PATIENCE))
+
+
+def rests(*setkeeper):
+    command = [*setkeeper, "rollout", "status", "--watch", "--until-done"]
+    if code := subprocess.run(command, stdout=sys.stderr).returncode:
+        sys.exit(f"error: the rollout ended with {code}")
+    print("completed")
 
 
 def record(file, **what):
@@ -130,7 +138,7 @@ def load(path, *addresses):
 
 
 if __name__ == "__main__":
-    verbs = {verb.__name__: verb for verb in (in_line, completes, stops, last_good, load)}
+    verbs = {verb.__name__: verb for verb in (in_line, rests, completes, stops, last_good, load)}
     if len(sys.argv) < 2 or sys.argv[1] not in verbs:
         sys.exit(__doc__)
     verbs[sys.argv[1]](*sys.argv[2:])
