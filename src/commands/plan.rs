@@ -72,6 +72,9 @@ async fn steps(settings: &Settings, reveal: bool, failures: &mut Vec<anyhow::Err
     admit(settings, &resolution, &memory)?;
     let mut steps = Vec::new();
     match &resolution.config {
+        _ if resolution.nothing.is_some() => {
+            output::say(&resolution.nothing.iter().map(ToString::to_string).collect::<String>());
+        }
         Ok(config) => match of_files(settings, &seen.key, config, &memory, reveal) {
             Ok(found) => steps.extend(found),
             Err(error) => failures.push(error),

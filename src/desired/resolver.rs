@@ -28,6 +28,8 @@ pub struct Resolution {
     pub tree: TreeDigest,
     /// The config of this instance, or why the last good one stays.
     pub config: Result<Arc<Config>, Held>,
+    /// Why there is nothing to run yet: nobody has published any config.
+    pub nothing: Option<Held>,
     /// The valid datasources.
     pub datasources: Valid,
     /// The invalid ones, with everything that is wrong with each.
@@ -183,11 +185,11 @@ impl Resolver {
         let tree = TreeDigest::new(tree.short());
         let is_confirmed = self.rollout.0.confirmed.as_deref() == Some(tree.as_str());
         let is_nothing = self.inventory.config == 0 && !is_confirmed;
-        let config = if is_nothing { Err(self.nothing_published()) } else { self.fragments.config() };
         Resolution {
             release: Release::new(release.short()),
             tree,
-            config,
+            config: self.fragments.config(),
+            nothing: is_nothing.then(|| self.nothing_published()),
             datasources: self.datasources.valid().clone(),
             invalid: self.datasources.invalid().clone(),
             problems,

@@ -41,7 +41,7 @@ pub struct Resolved {
 impl Resolved {
     /// The config, or why the last good one stays.
     pub fn config(&self) -> Result<&Arc<Config>, &Held> {
-        match &self.held {
+        match self.held.as_ref().or(self.resolution.nothing.as_ref()) {
             Some(held) => Err(held),
             None => self.resolution.config.as_ref(),
         }

@@ -204,12 +204,12 @@ fn the_revision_is_on_every_response_whatever_base_and_fragments_set() {
         found.trim().replace(rendered.revision.as_str(), "REVISION")
     };
     let ours = "[('X-Setkeeper-Revision', 'REVISION')]";
-    assert_eq!(header(None, "{}"), ours);
-    assert_eq!(header(Some("OVERRIDE_HTTP_HEADERS = None"), "{}"), ours);
+    assert_eq!(header(None, ""), ours);
+    assert_eq!(header(Some("OVERRIDE_HTTP_HEADERS = None"), ""), ours);
     assert_eq!(header(None, "OVERRIDE_HTTP_HEADERS: null"), ours);
     let both = "[('X-A', '1'), ('X-Setkeeper-Revision', 'REVISION')]";
-    assert_eq!(header(Some("OVERRIDE_HTTP_HEADERS = {'X-A': '1'}"), "{}"), both);
-    assert_eq!(header(Some("if True:\n    OVERRIDE_HTTP_HEADERS = {'X-A': '1'}\n    x = 1"), "{}"), both);
+    assert_eq!(header(Some("OVERRIDE_HTTP_HEADERS = {'X-A': '1'}"), ""), both);
+    assert_eq!(header(Some("if True:\n    OVERRIDE_HTTP_HEADERS = {'X-A': '1'}\n    x = 1"), ""), both);
     assert_eq!(header(Some("OVERRIDE_HTTP_HEADERS = {'X-B': '1'}"), "OVERRIDE_HTTP_HEADERS: {X-A: '1'}"), both);
     assert_eq!(header(None, "OVERRIDE_HTTP_HEADERS: {X-A: '1', X-Setkeeper-Revision: mine}"), both);
 }

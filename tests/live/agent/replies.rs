@@ -97,5 +97,5 @@ async fn cut(scene: Rc<Scene>, number: usize, chosen: (String, String), fate: Fa
     converges(&scene, &agent, number, &name).await;
     // What it writes once it has arrived comes some seconds later.
     eventually(&format!("a reply to {chosen:?} is cut"), async || happened.borrow_and_update().then_some(())).await;
-    converges(&scene, &agent, number, &name).await;
+    agent.status_where("no error is left", |status| status["instance"]["error"].is_null()).await;
 }
