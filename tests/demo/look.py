@@ -5,10 +5,12 @@
     look.py built CARGO                              build the program with this cargo, print its path
     look.py zookeeper PORT                           wait until ZooKeeper serves
     look.py appears FILE ANSWER                      wait until FILE is there, print ANSWER
-    look.py arrived AGENT SUPERSET BEFORE            wait until Superset runs what the agent applied, another revision than
-                                                     BEFORE, and no datasource is pending; print the revision
+    look.py arrived AGENT SUPERSET                   wait until Superset runs what the agent applied, and no datasource is
+                                                     pending; print the revision
     look.py told COMMAND...                          run COMMAND of Setkeeper, print the last thing it said
-    look.py change SUPERSET FILE NAME COMMAND...     run COMMAND, wait until Superset's name is NAME, tell how it got there
+    look.py change AGENT SUPERSET FILE NAME COMMAND...
+                                                     run COMMAND, wait until Superset's name is NAME and the agent has verified
+                                                     it, tell how it got there
 
 AGENT and SUPERSET are URLs. Only the standard library, but for `sample`: any Python 3.11 will do.
 """
@@ -137,15 +139,14 @@ def app_name(superset):
     return title and title[1].strip()
 
 
-def arrived(agent, superset, before):
+def arrived(agent, superset):
     def revision():
         report = status(agent)
         own, states = report["instance"], [one["state"] for one in report["datasources"]]
         note(f"agent {own['state']}, Superset {'up' if own['superset']['healthy'] else 'not up yet'}")
         revision = own["applied"]["revision"]
-        in_sync = own["state"] == "in_sync" and own["desired"] == own["applied"] and revision != before
+        in_sync = own["state"] == "in_sync" and own["desired"] == own["applied"] and revision
         settled = in_sync and states and "pending" not in states
-        # Right after a reload an old worker may still answer.
         return settled and all(loaded(superset) == revision for _ in range(3)) and revision
 
     print(wait_for("Superset is in line", revision))
@@ -159,12 +160,19 @@ def told(*command):
     print(done.stderr.splitlines()[-1])
 
 
-def change(superset, file, name, *command):
+def change(agent, superset, file, name, *command):
     old = wait_for("Superset has a name", lambda: (loaded(superset), app_name(superset)))
     began = time.time()
     subprocess.run(command, check=True, stdout=sys.stderr)
     wait_for(f"Superset's name is {name}", lambda: loaded(superset) != old[0] and app_name(superset) == name)
     took, written = time.time() - began, pathlib.Path(file).stat().st_mtime - began
+
+    def verified():
+        own = status(agent)["instance"]
+        note(f"Superset is called {name}, the agent is {own['state']}")
+        return own["state"] == "in_sync" and own["applied"]["revision"] == loaded(superset)
+
+    wait_for("the agent has verified it", verified)
     print(f"{HEADER:24} {old[0]} -> {loaded(superset)}")
     print(f"{'title of the login page':24} {old[1]} -> {name}")
     print(f"rendered after {written:.2f} s, live after {took:.1f} s")
