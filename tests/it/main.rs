@@ -11,5 +11,6 @@ mod literals;
 mod papers;
 mod pushes;
 mod rendered;
+mod rollout_loop;
 mod rollouts;
 mod settings;

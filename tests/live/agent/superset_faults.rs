@@ -143,6 +143,7 @@ async fn tokens_that_run_out_are_renewed_without_anybody_noticing() {
 async fn a_wrong_password_is_told_and_its_file_may_be_put_right() {
     let scene = Scene::of("login").await;
     scene.tree.datasource("login-0", &duck()).await;
+    scene.tree.fragment("50-site", "APP_NAME: x\n").await;
     let agent = scene.agent("a");
     let file = agent.secret("superset", "wrong");
     let agent = agent.with("superset.password", json!({"$file": file})).started().await;

@@ -1,0 +1,497 @@
+//! The config loop on a machine and a cluster that live in the test: what it does with a release, and in which order.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use setkeeper::check::report::{Outcome as Checked, Report};
+use setkeeper::desired::lens::Lens;
+use setkeeper::desired::resolver::Resolver;
+use setkeeper::files::state::LastGood;
+use setkeeper::model::digest::{DigestKey, Release, Revision};
+use setkeeper::model::instance::{State, SupersetSeen};
+use setkeeper::model::pause::Pause;
+use setkeeper::model::problem::Problem;
+use setkeeper::model::protected::Protected;
+use setkeeper::model::snapshot::{Branch, Node, Origin, Snapshot, Tree};
+use setkeeper::plan::files::{FileSeen, FileWanted};
+use setkeeper::reconcile::config::{ConfigLoop, Outcome};
+use setkeeper::reconcile::resolve::ResolveLoop;
+use setkeeper::render::renderer::{Renderer, Sources, Target as Place};
+use setkeeper::rollout::job::{Bad, Canaries, Leave, Place as Turn, Proof as Due, ReloadFailed, Rules, Target};
+use setkeeper::world::{Board, Fault, FaultKind, Host, Proof};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const FILE: &str = "/superset_config.py";
+
+/// What the test may set and look at; every clone is the same machine.
+#[derive(Clone)]
+struct Machine {
+    disk: watch::Sender<BTreeMap<PathBuf, FileSeen>>,
+    /// What Superset has loaded.
+    loaded: watch::Sender<Vec<u8>>,
+    target: watch::Sender<Target>,
+    did: watch::Sender<Vec<String>>,
+    /// Texts of which a check finds that they do not load.
+    invalid: watch::Sender<Vec<&'static str>>,
+    /// Texts with which Superset does not answer well.
+    broken: watch::Sender<Vec<&'static str>>,
+    /// Whether a check never ends.
+    endless: watch::Sender<bool>,
+    disk_is_full: watch::Sender<bool>,
+    bad: watch::Sender<Vec<String>>,
+}
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self {
+            disk: watch::Sender::default(),
+            loaded: watch::Sender::default(),
+            target: watch::Sender::new(Target::Running),
+            did: watch::Sender::default(),
+            invalid: watch::Sender::default(),
+            broken: watch::Sender::default(),
+            endless: watch::Sender::default(),
+            disk_is_full: watch::Sender::default(),
+            bad: watch::Sender::default(),
+        }
+    }
+}
+
+fn refused(message: &str) -> Fault {
+    Fault { kind: FaultKind::Refused, message: message.to_owned() }
+}
+
+impl Machine {
+    fn note(&self, what: &str) {
+        self.did.send_modify(|did| did.push(what.to_owned()));
+    }
+
+    fn did(&self) -> Vec<String> {
+        self.did.borrow().clone()
+    }
+
+    fn live(&self) -> String {
+        self.disk
+            .borrow()
+            .get(&PathBuf::from(FILE))
+            .map(|file| String::from_utf8(file.bytes.clone()).unwrap())
+            .unwrap_or_default()
+    }
+
+    fn judge(&self, files: &Proof<'_>) -> Report {
+        let text = String::from_utf8(files.files[0].bytes.to_vec()).unwrap();
+        let bad = self.invalid.borrow().iter().any(|bad| text.contains(bad));
+        let key = text.lines().find(|line| line.starts_with("SECRET_KEY")).map(str::to_owned);
+        Report {
+            outcome: if bad { Checked::Invalid } else { Checked::Proven },
+            why: "it raises".to_owned(),
+            last_lines: vec!["the last line".to_owned()],
+            warnings: Vec::new(),
+            protected: Protected { secret_key: key, metadata_uri: None },
+        }
+    }
+}
+
+impl Host for Machine {
+    fn sources(&self) -> Result<Sources, Vec<Problem>> {
+        Ok(Sources::default())
+    }
+
+    fn observe(&self, wanted: &[FileWanted]) -> Result<Vec<Option<FileSeen>>, Fault> {
+        Ok(wanted.iter().map(|file| self.disk.borrow().get(&file.path).cloned()).collect())
+    }
+
+    async fn target(&mut self) -> Target {
+        *self.target.borrow()
+    }
+
+    async fn save(&self, _: LastGood) -> Result<(), Fault> {
+        if *self.disk_is_full.borrow() { Err(refused("no space left")) } else { Ok(()) }
+    }
+
+    async fn check(&self, _: &DigestKey, _: &Revision, files: &Proof<'_>) -> Report {
+        self.note("check");
+        if *self.endless.borrow() {
+            pending::<()>().await;
+        }
+        self.judge(files)
+    }
+
+    async fn check_anew(&self, _: &DigestKey, files: &Proof<'_>) -> Report {
+        self.note("check the last good one");
+        self.judge(files)
+    }
+
+    async fn forget(&self, _: &Revision) {}
+
+    async fn install(&mut self, files: &[FileWanted]) -> Result<(), Fault> {
+        self.note("install");
+        self.disk.send_modify(|disk| {
+            for file in files {
+                disk.insert(file.path.clone(), FileSeen { mode: file.mode, bytes: file.bytes.to_vec() });
+            }
+        });
+        Ok(())
+    }
+
+    async fn start(&mut self) -> Result<(), Fault> {
+        self.note("start");
+        self.loaded.send_replace(self.live().into_bytes());
+        self.target.send_replace(Target::Running);
+        Ok(())
+    }
+
+    async fn reload(&mut self, _: &Revision) -> Result<(), ReloadFailed> {
+        self.note("reload");
+        self.loaded.send_replace(self.live().into_bytes());
+        Ok(())
+    }
+
+    async fn verify(&mut self, revision: &Revision) -> Result<(), Fault> {
+        self.note("verify");
+        let loaded = String::from_utf8(self.loaded.borrow().clone()).unwrap();
+        let is_it = revision.is_unnamed() || loaded.contains(revision.as_str());
+        let is_well = !self.broken.borrow().iter().any(|broken| loaded.contains(broken));
+        if is_it && is_well { Ok(()) } else { Err(refused("it answers 500")) }
+    }
+}
+
+/// A cluster of one, in which slots are free.
+struct Alone {
+    machine: Machine,
+    lease: Option<Instant>,
+}
+
+impl Board for Alone {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn connected(&self) -> bool {
+        true
+    }
+
+    async fn changed(&mut self) {
+        pending::<()>().await;
+    }
+
+    async fn kept(&self, _: &Release) -> Result<Option<Branch>, Fault> {
+        Ok(None)
+    }
+
+    async fn canaries(&mut self, _: &Release) -> Result<Canaries, Fault> {
+        Ok(Canaries::Done)
+    }
+
+    async fn recall(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn take(&mut self, _: &Revision) -> Result<Leave, Fault> {
+        self.machine.note("take a slot");
+        let until = Instant::now() + Duration::from_secs(60);
+        self.lease = Some(until);
+        Ok(Leave::Until(until))
+    }
+
+    fn lease(&self) -> Option<Instant> {
+        self.lease
+    }
+
+    async fn free(&mut self) -> Result<(), Fault> {
+        self.machine.note("free the slot");
+        self.lease = None;
+        Ok(())
+    }
+
+    async fn quarantine(&self, bad: &Bad) -> Result<(), Fault> {
+        self.machine.bad.send_modify(|all| all.push(bad.why.clone()));
+        Ok(())
+    }
+
+    async fn complete(&self, _: &Release) -> Result<bool, Fault> {
+        Ok(true)
+    }
+}
+
+/// Both loops while they run.
+struct Agent {
+    machine: Machine,
+    tree: watch::Sender<Option<Tree>>,
+    outcome: watch::Sender<Outcome>,
+    memory: watch::Sender<LastGood>,
+    allow_protected: Vec<String>,
+    running: Option<(CancellationToken, Vec<JoinHandle<()>>)>,
+}
+
+impl Agent {
+    fn new() -> Self {
+        Self {
+            machine: Machine::default(),
+            tree: watch::Sender::default(),
+            outcome: watch::Sender::default(),
+            memory: watch::Sender::default(),
+            allow_protected: Vec::new(),
+            running: None,
+        }
+    }
+
+    fn start(&mut self) {
+        let cancel = CancellationToken::new();
+        let (resolved, accepted) = (watch::Sender::default(), watch::Sender::default());
+        let superset = watch::Sender::new(SupersetSeen::default());
+        let resolve = ResolveLoop {
+            tree: self.tree.subscribe(),
+            superset: superset.subscribe(),
+            resolver: Resolver::new(Lens::default()),
+            max_loss: 0.5,
+            accepted,
+            resolved: resolved.clone(),
+        };
+        let soon = Duration::from_millis(10);
+        let config = ConfigLoop {
+            host: self.machine.clone(),
+            board: Alone { machine: self.machine.clone(), lease: None },
+            renderer: Renderer::new(Place { path: FILE.into(), mode: 0o640 }, BTreeMap::new()),
+            lens: Lens::default(),
+            rules: Rules {
+                proof: Due::Always,
+                place: Turn::InTurn,
+                settle: soon,
+                soak: soon,
+                canary_wait: soon,
+                reload_limit: Duration::from_secs(10),
+                verify_limit: Duration::from_secs(10),
+                ask_every: soon,
+                jitter: 0.01,
+            },
+            boot: None,
+            allow_protected: self.allow_protected.clone(),
+            resync: Duration::from_millis(300),
+            resolved: resolved.subscribe(),
+            outcome: self.outcome.clone(),
+            memory: self.memory.clone(),
+            heartbeat: watch::Sender::new(Instant::now()),
+        };
+        let (one, other) = (cancel.clone(), cancel.clone());
+        let resolve = tokio::spawn(async move {
+            resolve.run(one).await;
+            drop(superset);
+        });
+        self.running = Some((cancel, vec![resolve, tokio::spawn(config.run(other))]));
+    }
+
+    async fn stop(&mut self) {
+        let (cancel, loops) = self.running.take().unwrap();
+        cancel.cancel();
+        for one in loops {
+            tokio::time::timeout(PATIENCE, one).await.unwrap().unwrap();
+        }
+    }
+
+    fn publish_with(&self, text: &str, pause: Option<Pause>) {
+        let node = Node::new(Origin::new("/superset/config"), text, 1);
+        let config = Branch { root: Some(node), ..Branch::default() };
+        let key = Arc::new(DigestKey::from_bytes(&[7; DigestKey::LEN]).unwrap());
+        self.tree.send_replace(Some(Tree { key, snapshot: Snapshot { config, ..Snapshot::default() }, pause }));
+    }
+
+    fn publish(&self, text: &str) {
+        self.publish_with(text, None);
+    }
+
+    async fn is(&self, what: &str, wanted: impl FnMut(&Outcome) -> bool) -> Outcome {
+        let mut outcome = self.outcome.subscribe();
+        let seen = tokio::time::timeout(PATIENCE, outcome.wait_for(wanted)).await.map(|seen| seen.unwrap().clone());
+        seen.unwrap_or_else(|_| panic!("never {what}: {:#?}\n{:#?}", self.outcome.borrow(), self.machine.did()))
+    }
+
+    async fn runs(&self, line: &str) {
+        let has_it = |outcome: &Outcome| {
+            outcome.state == State::InSync
+                && outcome.applied == outcome.desired
+                && self.machine.live().lines().any(|own| own == line)
+        };
+        self.is(line, has_it).await;
+        assert_eq!(self.machine.live().into_bytes(), *self.machine.loaded.borrow());
+    }
+
+    async fn held(&self, why: &str) -> String {
+        let is_held =
+            |outcome: &Outcome| outcome.state == State::Held && outcome.error.as_deref().is_some_and(|error| error.contains(why));
+        self.is(why, is_held).await.error.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_release_goes_its_way_in_order_and_a_restart_changes_nothing() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    let freed = |did: &Vec<String>| did.last().is_some_and(|last| last == "free the slot");
+    tokio::time::timeout(PATIENCE, agent.machine.did.subscribe().wait_for(freed)).await.unwrap().unwrap();
+    let way = ["check", "take a slot", "install", "reload", "verify", "verify", "free the slot"];
+    assert_eq!(agent.machine.did(), way);
+    agent.stop().await;
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(agent.machine.did(), way, "law 10");
+}
+
+#[tokio::test]
+async fn law_4_what_does_not_load_is_never_installed_unless_the_last_good_one_does_not_load_either() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.machine.invalid.send_replace(vec!["A = 2"]);
+    agent.publish("A: 2");
+    let error = agent.held("it raises").await;
+    assert_eq!(error, "it raises\nthe last line");
+    agent.runs_still("A = 1");
+    assert_eq!(*agent.machine.bad.borrow(), ["it raises\nthe last line"]);
+    // The host is not well: nothing can be said of anybody.
+    agent.machine.invalid.send_replace(vec!["A = "]);
+    agent.publish("A: 3");
+    agent.held("the last good revision does not pass either").await;
+    assert_eq!(agent.machine.bad.borrow().len(), 1, "one sick host vetoes nothing");
+    agent.machine.invalid.send_replace(Vec::new());
+    agent.runs("A = 3").await;
+}
+
+impl Agent {
+    fn runs_still(&self, line: &str) {
+        assert!(self.machine.live().lines().any(|own| own == line));
+        assert_eq!(self.machine.live().into_bytes(), *self.machine.loaded.borrow());
+    }
+}
+
+#[tokio::test]
+async fn law_6_what_does_not_verify_is_taken_back_and_not_tried_again() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.machine.broken.send_replace(vec!["A = 2"]);
+    agent.publish("A: 2");
+    agent.held("it answers 500").await;
+    agent.runs_still("A = 1");
+    assert_eq!(*agent.machine.bad.borrow(), ["it answers 500"]);
+    let reloads = |agent: &Agent| agent.machine.did().iter().filter(|did| *did == "reload").count();
+    let before = reloads(&agent);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(reloads(&agent), before);
+    // Nor by the next run.
+    agent.stop().await;
+    agent.start();
+    agent.publish("A: 2");
+    agent.held("it answers 500").await;
+    assert_eq!(reloads(&agent), before);
+    agent.publish("A: 3");
+    agent.runs("A = 3").await;
+}
+
+#[tokio::test]
+async fn files_that_were_there_before_are_brought_back_where_the_first_release_does_not_verify() {
+    let mut agent = Agent::new();
+    let own = FileSeen { mode: 0o644, bytes: b"MINE = 1\n".to_vec() };
+    agent.machine.disk.send_modify(|disk| drop(disk.insert(FILE.into(), own.clone())));
+    agent.machine.loaded.send_replace(own.bytes.clone());
+    agent.machine.broken.send_replace(vec!["A = 1"]);
+    agent.start();
+    agent.publish("A: 1");
+    let outcome = agent.held("it answers 500").await;
+    assert_eq!(outcome, "it answers 500");
+    assert_eq!(agent.machine.live(), "MINE = 1\n");
+    assert_eq!(*agent.machine.loaded.borrow(), own.bytes);
+    assert_eq!(agent.outcome.borrow().applied.revision, None, "it is not ours");
+}
+
+#[tokio::test]
+async fn a_protected_setting_changes_only_where_that_is_allowed() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("SECRET_KEY: one");
+    agent.runs("SECRET_KEY = \"one\"").await;
+    agent.publish("SECRET_KEY: two");
+    let error = agent.held("SECRET_KEY would be another one").await;
+    assert!(error.contains("rollout.allow_protected") && !error.contains("two"), "{error}");
+    agent.runs_still("SECRET_KEY = \"one\"");
+    assert!(agent.machine.bad.borrow().is_empty(), "that release may be meant");
+    agent.stop().await;
+    agent.allow_protected = vec!["SECRET_KEY".to_owned()];
+    agent.start();
+    agent.publish("SECRET_KEY: two");
+    agent.runs("SECRET_KEY = \"two\"").await;
+}
+
+#[tokio::test]
+async fn nothing_is_reloaded_that_cannot_be_written_down_before() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.machine.disk_is_full.send_replace(true);
+    agent.publish("A: 2");
+    agent.is("it failed", |outcome| outcome.error.as_deref().is_some_and(|error| error.contains("no space left"))).await;
+    agent.runs_still("A = 1");
+    agent.machine.disk_is_full.send_replace(false);
+    agent.runs("A = 2").await;
+}
+
+#[tokio::test]
+async fn a_check_is_given_up_for_a_newer_release_and_when_the_agent_stops() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.machine.endless.send_replace(true);
+    agent.publish("A: 2");
+    agent.is("checking", |outcome| outcome.state == State::Checking).await;
+    let checks = |did: &Vec<String>| did.iter().filter(|did| *did == "check").count() == 2;
+    tokio::time::timeout(PATIENCE, agent.machine.did.subscribe().wait_for(checks)).await.unwrap().unwrap();
+    agent.machine.endless.send_replace(false);
+    agent.publish("A: 3");
+    agent.runs("A = 3").await;
+    agent.machine.endless.send_replace(true);
+    agent.publish("A: 4");
+    agent.is("checking", |outcome| outcome.state == State::Checking).await;
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_pause_stops_what_has_not_begun_and_ends_by_itself() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(900);
+    agent.publish_with("A: 2", Some(Pause { until: Some(until), ..Pause::default() }));
+    agent.is("paused", |outcome| outcome.state == State::Paused).await;
+    agent.runs_still("A = 1");
+    agent.runs("A = 2").await;
+    assert!(jiff::Timestamp::now() >= until);
+}
+
+#[tokio::test]
+async fn a_file_that_was_changed_by_hand_is_put_back() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    let by_hand = FileSeen { mode: 0o640, bytes: b"A = 9\n".to_vec() };
+    agent.machine.disk.send_modify(|disk| drop(disk.insert(FILE.into(), by_hand)));
+    let is_back = |disk: &BTreeMap<PathBuf, FileSeen>| disk[&PathBuf::from(FILE)].bytes != b"A = 9\n";
+    tokio::time::timeout(PATIENCE, agent.machine.disk.subscribe().wait_for(is_back)).await.unwrap().unwrap();
+    agent.runs("A = 1").await;
+    assert_eq!(agent.machine.did().iter().filter(|did| *did == "reload").count(), 1, "superset never loaded it");
+}
