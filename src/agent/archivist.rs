@@ -29,6 +29,9 @@ const YIELD: Duration = Duration::from_secs(10);
 /// How long to wait after a failure, and before an outcome is noted again whose release was not kept yet.
 const AGAIN: Duration = Duration::from_secs(15);
 
+/// Of how many releases the outcomes are kept in mind.
+const FATES: usize = 8;
+
 /// The archivist and what it reads.
 pub(super) struct Archivist {
     /// What should be true.
@@ -51,8 +54,9 @@ struct Books {
     wanted: Option<Release>,
     kept: Option<Release>,
     keep_at: Option<Instant>,
-    fate: Option<(Release, Fate)>,
-    noted: Option<(Release, Fate)>,
+    /// What came of the releases of late, the newest last, and which of it is written down: one may follow the other at once.
+    fates: Vec<(Release, Fate)>,
+    noted: Vec<(Release, Fate)>,
     note_at: Option<Instant>,
     failure: Option<String>,
 }
@@ -105,9 +109,9 @@ impl Archivist {
             books.keep_at = Some(books.keep_at.map_or(at, |earlier| earlier.min(at)));
         }
         if let Some(fate) = self.record.borrow_and_update().as_ref().and_then(fate)
-            && books.fate.as_ref().is_none_or(|known| differs(known, &fate))
+            && books.fates.iter().all(|known| differs(known, &fate))
         {
-            books.fate = Some(fate);
+            put(&mut books.fates, fate);
             books.note_at = Some(now + self.settle);
         }
     }
@@ -145,17 +149,21 @@ impl Archivist {
 
     async fn note(&self, books: &mut Books) {
         books.note_at = None;
-        let Some((release, fate)) = books.fate.clone() else { return };
-        if books.noted.as_ref().is_some_and(|noted| !differs(noted, &(release.clone(), fate.clone()))) {
-            return;
+        for fate in books.fates.clone() {
+            if books.noted.iter().all(|noted| differs(noted, &fate)) {
+                self.note_one(books, fate).await;
+            }
         }
+    }
+
+    async fn note_one(&self, books: &mut Books, (release, fate): (Release, Fate)) {
         let (instance, cluster) = (self.record.borrow().as_ref().map(|record| record.id.clone()), self.cluster.borrow().clone());
         let noted = match (instance, cluster) {
             (Some(instance), Some(cluster)) => cluster.note_fate(&release, &instance, &fate).await,
             _ => Ok(false),
         };
         match noted {
-            Ok(true) => books.noted = Some((release, fate)),
+            Ok(true) => put(&mut books.noted, (release, fate)),
             // Nobody has kept it yet.
             Ok(false) => books.note_at = Some(Instant::now() + AGAIN),
             Err(error) => {
@@ -181,6 +189,14 @@ fn fate(record: &Instance) -> Option<(Release, Fate)> {
 /// Whether it is news; the time alone is none.
 fn differs(known: &(Release, Fate), now: &(Release, Fate)) -> bool {
     known.0 != now.0 || Fate { at: now.1.at, ..known.1.clone() } != now.1
+}
+
+/// Puts the newest of a release in the place of what was known of it; of late ones alone.
+fn put(fates: &mut Vec<(Release, Fate)>, fate: (Release, Fate)) {
+    fates.retain(|(release, _)| *release != fate.0);
+    fates.push(fate);
+    let surplus = fates.len().saturating_sub(FATES);
+    fates.drain(..surplus);
 }
 
 /// A loss heals by itself and is told elsewhere; what stays the same is told once.

@@ -188,7 +188,7 @@ impl Board for LiveBoard {
     }
 
     async fn complete(&self, release: &Release) -> Result<bool, Fault> {
-        let Self::Shared(shared) = self else { return Ok(false) };
+        let Self::Shared(shared) = self else { return Ok(true) };
         let cluster = shared.cluster()?;
         let rollout = cluster.rollout().await.map_err(|error| fault(&error))?;
         if rollout.completed.as_ref() == Some(release) {

@@ -114,7 +114,9 @@ pub fn is_completed(release: &Release, live: &[Instance]) -> bool {
             return false;
         }
         let role = instance.labels.get("role").map_or(USUAL_ROLE, String::as_str);
-        *roles.entry(role).or_default() |= has_it(instance) && instance.state == State::InSync;
+        // A web server that does not run has proved nothing; of other roles nothing answers.
+        let is_proved = instance.state == State::InSync && (role != USUAL_ROLE || instance.superset.healthy);
+        *roles.entry(role).or_default() |= has_it(instance) && is_proved;
     }
     !roles.is_empty() && roles.into_values().all(|is_verified| is_verified)
 }
@@ -145,7 +147,7 @@ mod tests {
             since: String::new(),
             desired: Version::default(),
             applied: Version { release: applied.map(Release::new), revision: None },
-            superset: SupersetSeen::default(),
+            superset: SupersetSeen { healthy: true, ..SupersetSeen::default() },
             error: None,
         }
     }
@@ -189,6 +191,9 @@ mod tests {
         let r = release("r");
         let has = |role| live(role, Some("r"), State::InSync);
         assert!(!is_completed(&r, &[]), "nobody has proved anything");
+        let down = Instance { superset: SupersetSeen::default(), ..has("web") };
+        assert!(!is_completed(&r, std::slice::from_ref(&down)), "its superset does not run");
+        assert!(is_completed(&r, &[down, has("web")]));
         assert!(is_completed(&r, &[has(""), has("worker")]));
         assert!(is_completed(&r, &[has("web"), live("", None, State::Held)]), "one sick host vetoes nothing");
         assert!(!is_completed(&r, &[has("web"), live("worker", None, State::Held)]), "no worker has verified it");

@@ -32,13 +32,15 @@ use super::sleep_to;
 use crate::desired::lens::Lens;
 use crate::files::state::LastGood;
 use crate::metrics;
-use crate::model::digest::Revision;
+use crate::model::digest::{Release, Revision};
 use crate::model::protected::Protected;
 use crate::render::renderer::Renderer;
 use crate::rollout::course::Course;
 use crate::rollout::job::{Job, Rules};
 use crate::world::{Board, Host};
 
+/// How often it is looked whether all have what this instance has.
+const COMPLETE_AGAIN: Duration = Duration::from_secs(30);
 /// How often the loop shows that it turns.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -171,16 +173,26 @@ impl<H: Host, B: Board> Running<H, B> {
         others.into_iter().flatten().filter(|at| *at > now).fold(self.resync_at, Instant::min)
     }
 
+    /// Whether everybody knows already that a release is completed.
+    fn is_completed(&self, release: &Release) -> bool {
+        let resolved = self.given.resolved.borrow();
+        resolved.as_ref().is_some_and(|resolved| resolved.resolution.rollout.completed.as_ref() == Some(release))
+    }
+
     /// What follows from having arrived: what is applied is remembered, and the cluster learns of a completed release.
     async fn conclude(&mut self) {
         self.remember();
         if self.seen.complete_at.is_some_and(|at| at <= Instant::now()) {
             self.seen.complete_at = None;
-            if let Some(goal) = self.seen.running_goal(&self.course)
-                && let Err(fault) = self.given.board.complete(&goal.release).await
-            {
-                warn!(error = %fault, "failed to note a completed release");
+            let Some(goal) = self.seen.running_goal(&self.course).filter(|goal| !self.is_completed(&goal.release)) else {
+                return;
+            };
+            match self.given.board.complete(&goal.release).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(fault) => warn!(error = %fault, "failed to note a completed release"),
             }
+            self.seen.complete_at = Some(Instant::now() + COMPLETE_AGAIN);
         }
     }
 }
