@@ -38,8 +38,10 @@ pub struct Resolution {
     pub problems: Problems,
     /// What the guard compares.
     pub inventory: Inventory,
-    /// The cluster's rollout record.
+    /// The cluster's rollout record; empty where it cannot be read.
     pub rollout: Rollout,
+    /// Whether it cannot be read.
+    pub rollout_is_unreadable: bool,
 }
 
 impl Resolution {
@@ -195,6 +197,7 @@ impl Resolver {
             problems,
             inventory: self.inventory.clone(),
             rollout: self.rollout.0.clone(),
+            rollout_is_unreadable: !self.rollout.1.is_empty(),
         }
     }
 }

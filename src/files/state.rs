@@ -153,6 +153,8 @@ pub struct LastGood {
     pub journal: Journal,
     /// What must not change unnoticed, as it is in what ran well last; `None` where that is not known.
     pub protected: Option<Protected>,
+    /// Whether there ever was a Superset to be told of a release.
+    pub is_told: bool,
     /// What the guard against sudden loss has to remember, in its own words.
     pub inventory: Json,
 }

@@ -77,12 +77,17 @@ impl Shared {
         let task = tokio::spawn(async move {
             let lost = kept.keep(&cluster, &sender).await;
             warn!(error = line(&lost), "the slot is somebody else's");
+            sender.send_replace(Instant::now());
         });
         self.held = Some(Keeping { held, until: receiver, _task: AbortOnDropHandle::new(task) });
         Leave::Until(until)
     }
 
     async fn seek(&mut self, cluster: &Cluster, revision: &Revision) -> Result<Leave, Fault> {
+        if let Some(taken) = &self.link.borrow().taken {
+            // Its slot would look like ours.
+            return Err(Fault { kind: FaultKind::Refused, message: taken.to_string() });
+        }
         Ok(match self.slots.seek(cluster, revision).await.map_err(|error| fault(&error))? {
             Sought::Held(held) => {
                 info!(slot = held.number(), %revision, "took a slot");
@@ -117,8 +122,18 @@ impl Board for LiveBoard {
 
     async fn changed(&mut self) {
         let Self::Shared(shared) = self else { return pending().await };
-        if shared.link.changed().await.is_err() {
-            pending::<()>().await;
+        let lease = async {
+            let renewed = match &mut shared.held {
+                Some(keeping) => keeping.until.changed().await.is_ok(),
+                None => false,
+            };
+            if !renewed {
+                pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            changed = shared.link.changed() => if changed.is_err() { pending::<()>().await },
+            () = lease => {}
         }
     }
 

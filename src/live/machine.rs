@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::line;
 use super::superset::Superset;
 use crate::check::checker::{Candidate, Checker};
 use crate::check::report::{Outcome, Report};
+use crate::desired::guard::Inventory;
 use crate::files::stage::{self, Wanted};
 use crate::files::state::{FileCopy, LastGood, StateDir};
 use crate::files::{self, off_thread};
@@ -48,6 +50,8 @@ pub struct Machine {
     pub supervisor: Option<Asking>,
     /// Whether it is known to have been started.
     pub has_started: bool,
+    /// Whether there ever was a Superset to be told.
+    pub was_told: bool,
     /// The beat that ran before the last reload.
     pub beat: Option<i32>,
     /// Checks candidates, where anything is to be proved.
@@ -58,6 +62,8 @@ pub struct Machine {
     pub superset: Arc<Superset>,
     /// Where things are remembered.
     pub state: Arc<StateDir>,
+    /// What the tree held that was accepted last, which is remembered too.
+    pub accepted: watch::Receiver<Option<Inventory>>,
 }
 
 impl Host for Machine {
@@ -84,16 +90,22 @@ impl Host for Machine {
             }
         }
         if !self.way.tells() {
-            Target::Nobody
+            // One that was seen once and is gone loads what lies there when it comes back.
+            let is_gone = self.was_told && self.way != Way::None && self.superset.client.health().await.is_err();
+            if is_gone { Target::Absent } else { Target::Nobody }
         } else if self.is_absent().await {
             Target::Absent
         } else {
+            self.was_told = true;
             Target::Running
         }
     }
 
     async fn save(&self, memory: LastGood) -> Result<(), Fault> {
-        let state = Arc::clone(&self.state);
+        let (state, mut memory) = (Arc::clone(&self.state), memory);
+        if let Some(accepted) = &*self.accepted.borrow() {
+            memory.inventory = serde_json::to_value(accepted).unwrap_or_default();
+        }
         off_thread(move || state.save(&memory)).await.map(drop).map_err(|error| fault(&error, error.hint()))
     }
 

@@ -110,7 +110,9 @@ pub fn is_completed(release: &Release, live: &[Instance]) -> bool {
     let has_it = |instance: &Instance| instance.applied.release.as_ref() == Some(release);
     let mut roles: BTreeMap<&str, bool> = BTreeMap::new();
     for instance in live {
-        if !has_it(instance) && instance.state != State::Held {
+        // Who is held on another release has yet to see this one.
+        let is_held = instance.state == State::Held && instance.desired.release.as_ref() == Some(release);
+        if !has_it(instance) && !is_held {
             return false;
         }
         let role = instance.labels.get("role").map_or(USUAL_ROLE, String::as_str);
@@ -145,7 +147,7 @@ mod tests {
             role: Role::Follower,
             state,
             since: String::new(),
-            desired: Version::default(),
+            desired: Version { release: Some(release("r")), revision: None },
             applied: Version { release: applied.map(Release::new), revision: None },
             superset: SupersetSeen { healthy: true, ..SupersetSeen::default() },
             error: None,

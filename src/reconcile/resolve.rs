@@ -92,8 +92,12 @@ impl ResolveLoop {
     }
 
     fn resolve(&mut self, tree: Tree) -> Resolved {
-        let resolution = self.resolver.resolve(&tree.key, &tree.snapshot);
+        let mut resolution = self.resolver.resolve(&tree.key, &tree.snapshot);
         let before = self.resolved.borrow().clone();
+        if let Some(before) = before.as_ref().filter(|_| resolution.rollout_is_unreadable) {
+            // It says nothing new then: what was barred stays barred.
+            resolution.rollout.clone_from(&before.resolution.rollout);
+        }
         let held = self.judge(&resolution, before.as_ref().is_some_and(|before| before.held.is_some())).err();
         let datasources = match &held {
             Some(_) => before.as_ref().and_then(|before| before.datasources.clone()),

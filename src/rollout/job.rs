@@ -111,7 +111,7 @@ pub enum Job {
 pub struct Bad {
     /// Which.
     pub goal: Goal,
-    /// How it showed: one line, without secrets.
+    /// How it showed, without secrets: the first line says it, more are the last ones of a check's output.
     pub why: String,
 }
 
@@ -143,6 +143,8 @@ pub enum Verdict {
     Invalid(String),
     /// That could not be found out here and now.
     Inconclusive(String),
+    /// Nobody wants to know any more.
+    GivenUp,
 }
 
 /// Whether this instance may reload.

@@ -110,12 +110,12 @@ impl ReloadError {
         }
     }
 
-    /// Whether the config may be what is wrong: then it is, if another one loads.
+    /// Whether the config may be what is wrong: then it is, if what ran well last is well. A host may be too slow for two gunicorns.
     #[must_use]
     pub fn may_be_the_configs(&self) -> bool {
         matches!(
             self,
-            Self::Handoff(HandoffError::Died(_) | HandoffError::Silent { .. } | HandoffError::Broken(_) | HandoffError::Alone(_))
+            Self::Handoff(HandoffError::Died(_) | HandoffError::Broken(_) | HandoffError::Alone(_))
                 | Self::Supervisor(AskError::TooSlow(_))
                 | Self::Command(_)
         )

@@ -124,8 +124,8 @@ impl Agent {
         let mut new = true;
         let mut doubts = pauses(250, 5_000);
         let stopped = loop {
-            self.duties.link.connected(&id.to_string(), std::mem::take(&mut new));
             self.cluster.send_replace(Some(Cluster::within(session.clone())));
+            self.duties.link.connected(&id.to_string(), std::mem::take(&mut new));
             let end = connection::serve(&session, &mut states, &mut self.duties, &mut self.interrupts).await;
             election::step_down(&self.duties.standing);
             match end {

@@ -45,6 +45,7 @@ struct Machine {
     endless: watch::Sender<bool>,
     disk_is_full: watch::Sender<bool>,
     bad: watch::Sender<Vec<String>>,
+    forgotten: watch::Sender<Vec<Revision>>,
 }
 
 impl Default for Machine {
@@ -59,6 +60,7 @@ impl Default for Machine {
             endless: watch::Sender::default(),
             disk_is_full: watch::Sender::default(),
             bad: watch::Sender::default(),
+            forgotten: watch::Sender::default(),
         }
     }
 }
@@ -128,7 +130,9 @@ impl Host for Machine {
         self.judge(files)
     }
 
-    async fn forget(&self, _: &Revision) {}
+    async fn forget(&self, revision: &Revision) {
+        self.forgotten.send_modify(|all| all.push(revision.clone()));
+    }
 
     async fn install(&mut self, files: &[FileWanted]) -> Result<(), Fault> {
         self.note("install");
@@ -155,6 +159,7 @@ impl Host for Machine {
 
     async fn verify(&mut self, revision: &Revision) -> Result<(), Fault> {
         self.note("verify");
+        tokio::time::sleep(Duration::from_millis(50)).await;
         let loaded = String::from_utf8(self.loaded.borrow().clone()).unwrap();
         let is_it = revision.is_unnamed() || loaded.contains(revision.as_str());
         let is_well = !self.broken.borrow().iter().any(|broken| loaded.contains(broken));
@@ -494,4 +499,59 @@ async fn a_file_that_was_changed_by_hand_is_put_back() {
     tokio::time::timeout(PATIENCE, agent.machine.disk.subscribe().wait_for(is_back)).await.unwrap().unwrap();
     agent.runs("A = 1").await;
     assert_eq!(agent.machine.did().iter().filter(|did| *did == "reload").count(), 1, "superset never loaded it");
+}
+
+#[tokio::test]
+async fn a_release_that_fails_right_after_another_has_arrived_goes_back_to_that_one() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.machine.broken.send_replace(vec!["A = 3"]);
+    agent.publish("A: 2");
+    let reloads = |did: &Vec<String>| did.iter().filter(|did| *did == "reload").count() == 2;
+    tokio::time::timeout(PATIENCE, agent.machine.did.subscribe().wait_for(reloads)).await.unwrap().unwrap();
+    agent.publish("A: 3");
+    agent.held("it answers 500").await;
+    agent.runs_still("A = 2");
+    assert_eq!(agent.outcome.borrow().applied, agent.memory.borrow().applied.version);
+}
+
+#[tokio::test]
+async fn what_was_installed_while_superset_was_down_is_proved_when_it_is_back_and_taken_back_if_it_must() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    for (limit, is_broken) in [(2, false), (3, true)] {
+        agent.machine.target.send_replace(Target::Absent);
+        agent.machine.broken.send_replace(vec!["A = 3"]);
+        agent.publish(&format!("A: {limit}"));
+        agent.is("it waits", |outcome| outcome.error.as_deref().is_some_and(|error| error.contains("does not run"))).await;
+        assert!(agent.machine.live().contains(&format!("A = {limit}\n")));
+        assert_ne!(agent.outcome.borrow().applied, agent.outcome.borrow().desired, "nobody has proved it");
+        agent.machine.loaded.send_replace(agent.machine.live().into_bytes());
+        agent.machine.target.send_replace(Target::Running);
+        if is_broken {
+            agent.held("it answers 500").await;
+        } else {
+            agent.runs(&format!("A = {limit}")).await;
+        }
+    }
+    agent.runs_still("A = 2");
+}
+
+#[tokio::test]
+async fn what_a_sick_host_said_of_a_release_counts_for_nothing_once_it_is_well() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.machine.invalid.send_replace(vec!["A = "]);
+    agent.publish("A: 2");
+    agent.held("does not pass either").await;
+    assert!(!agent.machine.forgotten.borrow().is_empty());
+    agent.machine.invalid.send_replace(Vec::new());
+    agent.runs("A = 2").await;
+    assert!(agent.machine.bad.borrow().is_empty());
 }

@@ -92,6 +92,8 @@ impl Wiring<'_> {
             verifier: Verifier::new(&settings.verify, &settings.superset.url)?,
             superset,
             state: Arc::clone(&self.state),
+            accepted: self.accepted.subscribe(),
+            was_told: self.memory.borrow().is_told,
         };
         let fallback = match &settings.boot.fallback {
             Fallback::None => None,

@@ -10,7 +10,6 @@ use tracing::{error, warn};
 
 use super::Running;
 use super::candidate::wanted;
-use crate::files::state::{Applied, FileCopy};
 use crate::model::digest::Revision;
 use crate::plan::files::FileWanted;
 use crate::render::renderer::Target;
@@ -39,11 +38,11 @@ impl Boot {
 }
 
 impl<H: Host, B: Board> Running<H, B> {
-    /// Starts Superset from what there is, once the wait for something better is over.
-    pub(super) async fn boot(&mut self) {
-        let Some(boot) = self.given.boot.as_mut() else { return };
+    /// Starts Superset from what there is, once the wait for something better is over; says whether it did.
+    pub(super) async fn boot(&mut self) -> bool {
+        let Some(boot) = self.given.boot.as_mut() else { return false };
         if boot.over_at.is_none_or(|at| at > Instant::now()) {
-            return;
+            return false;
         }
         boot.over_at = Some(Instant::now() + AGAIN);
         let boot = boot.clone();
@@ -51,9 +50,9 @@ impl<H: Host, B: Board> Running<H, B> {
         let started = match (&good.version.revision, &boot.fallback) {
             (Some(revision), _) => self.start_from(&wanted(&good)).await.map(|()| revision.clone()),
             (None, Some(path)) => self.start_from_fallback(&boot.target, path).await,
-            (None, None) => return,
+            (None, None) => return false,
         };
-        let Some(boot) = self.given.boot.as_mut() else { return };
+        let Some(boot) = self.given.boot.as_mut() else { return false };
         match started {
             Ok(revision) => {
                 let wait = boot.wait;
@@ -66,8 +65,12 @@ impl<H: Host, B: Board> Running<H, B> {
                     warn!(%revision, ?wait, "nothing new could be rendered in time; started superset from the last good revision");
                 }
             }
-            Err(fault) => error!(error = %fault, "failed to start superset"),
+            Err(fault) => {
+                error!(error = %fault, "failed to start superset");
+                return false;
+            }
         }
+        true
     }
 
     async fn start_from_fallback(&mut self, target: &Target, path: &std::path::Path) -> Result<Revision, Fault> {
@@ -85,14 +88,5 @@ impl<H: Host, B: Board> Running<H, B> {
     async fn start_from(&mut self, files: &[FileWanted]) -> Result<(), Fault> {
         self.given.host.install(files).await?;
         self.given.host.start().await
-    }
-
-    /// Takes files that are not ours for what ran well last: whatever comes after them can be taken back.
-    pub(super) fn take_as_found(&mut self, files: &[FileWanted]) {
-        let copies = files.iter().map(|file| FileCopy::new(&file.path, file.mode, file.bytes.to_vec())).collect();
-        self.given.memory.send_modify(|memory| {
-            memory.applied = Applied { files: copies, ..Applied::default() };
-            memory.protected = None;
-        });
     }
 }

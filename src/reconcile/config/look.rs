@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rand::RngExt;
 use tracing::{debug, info};
 
 use super::Running;
-use super::candidate::{Candidate, wanted};
+use super::candidate::Candidate;
 use crate::desired::resolver::Resolver;
 use crate::model::digest::{Release, Revision};
 use crate::model::instance::State;
@@ -25,9 +24,6 @@ use crate::world::{Board, Fault, Host};
 
 /// How often canaries are asked for, and what could not be read is read again.
 const LOOK: Duration = Duration::from_secs(2);
-/// How long until what this instance has done shows in its record, on which a release's completion is judged.
-const SHOWN_AFTER: Duration = Duration::from_secs(2);
-
 /// Why a release cannot be carried out here, and all problems of its files.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Held {
@@ -44,12 +40,12 @@ pub(super) struct Seen {
     /// The completed release, and what it comes to here, where it was asked for.
     completed: Option<(Release, Option<Arc<Candidate>>)>,
     /// The files of whatever may be under way.
-    known: BTreeMap<Revision, Arc<Candidate>>,
+    pub known: BTreeMap<Revision, Arc<Candidate>>,
     pub choice: Choice,
     pub target: Target,
     is_paused: bool,
     canaries: (Option<Release>, Canaries),
-    once: Once,
+    pub once: Once,
     /// When to look again although nothing happened.
     pub look_at: Option<Instant>,
     /// When to see whether the release is completed.
@@ -60,11 +56,11 @@ pub(super) struct Seen {
 
 /// What is done once in the life of an agent.
 #[derive(Default)]
-struct Once {
+pub(super) struct Once {
     /// The slot of an earlier run of this agent was looked for.
-    has_recalled: bool,
+    pub has_recalled: bool,
     /// It was found out what lay on disk before the first release.
-    has_found: bool,
+    pub has_found: bool,
 }
 
 impl Default for Seen {
@@ -115,9 +111,14 @@ impl<H: Host, B: Board> Running<H, B> {
         let now = Instant::now();
         self.seen.look_at = None;
         self.seen.target = self.given.host.target().await;
+        if self.seen.target == Target::Running && !self.given.memory.borrow().is_told {
+            self.given.memory.send_modify(|memory| memory.is_told = true);
+        }
         if self.seen.target == Target::Unstarted {
             self.course.superset_is_down();
-            self.boot().await;
+            if self.course.is_idle() && self.boot().await {
+                self.seen.target = self.given.host.target().await;
+            }
         } else if let Some(boot) = &mut self.given.boot {
             boot.over_at = None;
         }
@@ -140,7 +141,8 @@ impl<H: Host, B: Board> Running<H, B> {
 
     pub(super) fn view(&self) -> View {
         let is_of_goal = self.seen.canaries.0.as_ref() == self.seen.choice.goal().map(|goal| &goal.release);
-        let canaries = if is_of_goal { self.seen.canaries.1 } else { Canaries::Awaited };
+        // Until they were looked at, nobody waits for them.
+        let canaries = if is_of_goal { self.seen.canaries.1 } else { Canaries::Working };
         let has_others = self.given.board.is_shared() && self.given.rules.place == Place::InTurn;
         View {
             target: self.seen.target,
@@ -156,15 +158,13 @@ impl<H: Host, B: Board> Running<H, B> {
         self.seen.is_stale = true;
         self.seen.complete_at = Some(now);
         let live = self.course.journal().live.clone();
-        if let Some(candidate) = live.as_ref().and_then(|live| self.seen.known.get(live))
-            && !self.is_installed(&candidate.files)
-        {
+        if live.and_then(|live| self.files_of(&live)).is_some_and(|files| !self.is_installed(&files)) {
             info!("a rendered file was changed by hand");
             self.course.doubt_files();
         }
     }
 
-    fn is_installed(&self, files: &[FileWanted]) -> bool {
+    pub(super) fn is_installed(&self, files: &[FileWanted]) -> bool {
         let is_it = |(wanted, seen): (&FileWanted, &Option<crate::plan::files::FileSeen>)| {
             seen.as_ref().is_some_and(|seen| seen.mode == wanted.mode && *seen.bytes == *wanted.bytes)
         };
@@ -199,7 +199,7 @@ impl<H: Host, B: Board> Running<H, B> {
             let left = end.duration_since(Timestamp::now());
             self.look_again(Duration::try_from(left).unwrap_or_default() + Duration::from_millis(10));
         }
-        if self.given.board.is_shared() {
+        if self.given.board.is_shared() && !resolved.resolution.rollout_is_unreadable {
             for revision in self.course.follow_quarantine(rollout) {
                 info!(%revision, "a revision is in quarantine no more");
                 self.given.host.forget(&revision).await;
@@ -255,36 +255,6 @@ impl<H: Host, B: Board> Running<H, B> {
         Candidate::render(&mut self.given.renderer, &key, release, &config, &sources).ok().map(Arc::new)
     }
 
-    /// Sees, before the first release of all, what lies where its files are to lie: ours from a state that was lost, or somebody's
-    /// own, which is kept to go back to.
-    fn find(&mut self) {
-        let Some(goal) = self.seen.choice.goal().filter(|_| !self.seen.once.has_found) else { return };
-        self.seen.once.has_found = true;
-        let journal = self.course.journal();
-        let Some(candidate) = self.seen.known.get(&goal.revision).filter(|_| journal.live.is_none() && journal.good.is_none())
-        else {
-            return;
-        };
-        let candidate = Arc::clone(candidate);
-        if self.is_installed(&candidate.files) {
-            self.course.found(&candidate.goal.revision, false);
-        } else if self.seen.target == Target::Running
-            && let Ok(seen) = self.given.host.observe(&candidate.files)
-        {
-            let there = candidate.files.iter().zip(seen).filter_map(|(wanted, seen)| {
-                let seen = seen?;
-                Some(FileWanted { path: wanted.path.clone(), mode: seen.mode, bytes: seen.bytes.into() })
-            });
-            let files: Vec<_> = there.collect();
-            if files.is_empty() {
-                return;
-            }
-            self.take_as_found(&files);
-            self.course.found(&Revision::unnamed(), true);
-        }
-        self.note_journal();
-    }
-
     /// Asks how the canaries fare, while this instance waits for its turn.
     async fn look_at_canaries(&mut self) {
         let view = self.view();
@@ -305,39 +275,6 @@ impl<H: Host, B: Board> Running<H, B> {
         if let Some(canaries) = self.told(asked, "failed to look at the canaries") {
             self.seen.canaries = (Some(goal.release), canaries);
         }
-    }
-
-    /// Remembers what has arrived.
-    pub(super) fn remember(&mut self) {
-        let Some(goal) = self.seen.running_goal(&self.course) else { return };
-        let is_known = self.given.memory.borrow().applied.version == super::candidate::version(&goal);
-        if is_known {
-            return;
-        }
-        let Some(candidate) = self.seen.known.get(&goal.revision).cloned() else { return };
-        let protected = self.proven.remove(&goal.revision);
-        let journal = self.course.journal().clone();
-        self.given.memory.send_modify(|memory| {
-            if memory.applied.version.revision.as_ref() != Some(&goal.revision) {
-                memory.protected = protected;
-            }
-            memory.applied = candidate.applied();
-            memory.applied.version = super::candidate::version(&goal);
-            memory.journal = journal;
-        });
-        let jitter = rand::rng().random_range(1.0..2.0);
-        self.seen.complete_at = Some(Instant::now() + SHOWN_AFTER.mul_f64(jitter));
-        crate::metrics::applied(true);
-        info!(release = %goal.release, revision = %goal.revision, "applied a revision");
-    }
-
-    /// The files of a revision: of a candidate, or those that ran well last.
-    pub(super) fn files_of(&self, revision: &Revision) -> Option<Vec<FileWanted>> {
-        if let Some(candidate) = self.seen.candidate(revision) {
-            return Some(candidate.files.clone());
-        }
-        let memory = self.given.memory.borrow();
-        (self.course.journal().good.as_ref() == Some(revision)).then(|| wanted(&memory.applied))
     }
 
     fn look_again(&mut self, after: Duration) {

@@ -12,6 +12,7 @@
 mod boot;
 mod candidate;
 mod look;
+mod memory;
 mod perform;
 mod prove;
 mod report;
@@ -135,6 +136,7 @@ impl<H: Host, B: Board> Running<H, B> {
         };
         let Some(outcome) = outcome else { return false };
         self.course.record(outcome, Instant::now());
+        self.remember_good();
         self.note_journal();
         true
     }
@@ -181,7 +183,7 @@ impl<H: Host, B: Board> Running<H, B> {
 
     /// What follows from having arrived: what is applied is remembered, and the cluster learns of a completed release.
     async fn conclude(&mut self) {
-        self.remember();
+        self.remember_release();
         if self.seen.complete_at.is_some_and(|at| at <= Instant::now()) {
             self.seen.complete_at = None;
             let Some(goal) = self.seen.running_goal(&self.course).filter(|goal| !self.is_completed(&goal.release)) else {

@@ -31,7 +31,7 @@ impl<H: Host, B: Board> Running<H, B> {
                 };
                 tokio::select! {
                     verdict = self.prove(&revision) => Outcome::Checked(verdict),
-                    () = superseded => Outcome::Checked(Verdict::Inconclusive("another release was published meanwhile".to_owned())),
+                    () = superseded => Outcome::Checked(Verdict::GivenUp),
                     () = cancel.cancelled() => return None,
                 }
             }

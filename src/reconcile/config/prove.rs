@@ -10,7 +10,7 @@ use super::candidate::wanted;
 use crate::check::report::{Outcome, Report, judge};
 use crate::desired::redact;
 use crate::model::digest::{DigestKey, Revision};
-use crate::model::protected::Protected;
+use crate::model::protected::{PROTECTED, Protected};
 use crate::plan::files::FileWanted;
 use crate::rollout::job::Verdict;
 use crate::world::{Board, Host, Proof};
@@ -23,11 +23,17 @@ impl<H: Host, B: Board> Running<H, B> {
         };
         let report = self.given.host.check(&key, revision, &candidate.proof()).await;
         let last_good = if report.needs_last_good() { self.check_last_good(&key, &candidate.proof()).await } else { None };
+        let was_invalid = report.outcome == Outcome::Invalid;
         let report = judge(report, last_good.as_ref());
+        if was_invalid && report.outcome == Outcome::Inconclusive {
+            // Found out while this host was not well: it counts for nothing once it is.
+            self.given.host.forget(revision).await;
+        }
         for warning in &report.warnings {
             warn!(%revision, warning, "superset loads the candidate, but");
         }
         let said = said(&report);
+        let why = said.lines().next().unwrap_or_default();
         match report.outcome {
             Outcome::Proven => match self.protected_change(&key, &candidate.proof(), &report.protected).await {
                 Some(why) => Verdict::Inconclusive(why),
@@ -38,11 +44,11 @@ impl<H: Host, B: Board> Running<H, B> {
                 }
             },
             Outcome::Invalid => {
-                warn!(%revision, why = report.why, "superset does not load the candidate");
+                warn!(%revision, why, "superset does not load the candidate");
                 Verdict::Invalid(said)
             }
             Outcome::Inconclusive => {
-                warn!(%revision, why = report.why, "whether superset loads the candidate could not be found out");
+                warn!(%revision, why, "whether superset loads the candidate could not be found out");
                 Verdict::Inconclusive(said)
             }
         }
@@ -59,8 +65,20 @@ impl<H: Host, B: Board> Running<H, B> {
     async fn protected_change(&mut self, key: &DigestKey, candidate: &Proof<'_>, new: &Protected) -> Option<String> {
         let mut known = self.given.memory.borrow().protected.clone();
         if known.is_none() && *new != Protected::default() {
-            let report = self.check_last_good(key, candidate).await.filter(|report| report.outcome == Outcome::Proven);
-            known = report.map(|report| report.protected);
+            match self.check_last_good(key, candidate).await {
+                Some(report) if report.outcome == Outcome::Proven => known = Some(report.protected),
+                Some(report) => {
+                    let names = PROTECTED.join(" and ");
+                    let allowed = PROTECTED.iter().all(|name| self.given.allow_protected.iter().any(|allowed| allowed == name));
+                    let why = report.why;
+                    return (!allowed).then(|| {
+                        format!(
+                            "whether {names} stay what they are is not known, as what runs now does not pass the check: {why}"
+                        )
+                    });
+                }
+                None => {}
+            }
             let known = known.clone();
             self.given.memory.send_modify(|memory| memory.protected = known);
         }

@@ -45,7 +45,7 @@ impl<H: Host, B: Board> Running<H, B> {
             }
             (Choice::Published(_), Ok(_)) => (state, why),
             (Choice::Completed(_) | Choice::Stay(Stay::Quarantined), Ok(_)) if state != State::InSync && why.is_none() => {
-                (if state == State::InSync { State::Held } else { state }, self.barred())
+                (state, self.barred())
             }
             (Choice::Completed(_) | Choice::Stay(Stay::Quarantined), Ok(_)) => (State::Held, self.barred().or(why)),
             (Choice::Stay(Stay::CompletedUnknown), Ok(_)) => {

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use super::job::{Bad, Canaries, Job, Place, Proof, Rules, Target, Verdict, View};
 use super::journal::{Blame, Journal, Refusal};
 use super::target::Goal;
-use crate::model::digest::Revision;
-use crate::model::rollout::Rollout;
+use crate::model::digest::{Release, Revision};
+use crate::model::rollout::{REMEMBERED, Rollout};
 
 /// The first rest after a failure, and the longest.
 const RESTS: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
@@ -32,6 +32,8 @@ pub struct Course {
     leg: Leg,
     /// Until when nobody else can have our slot.
     slot: Option<Instant>,
+    /// What the slot was taken for by this run.
+    slot_for: Option<Revision>,
     ask_at: Option<Instant>,
     rest: Option<Rest>,
     canaries: Patience,
@@ -89,6 +91,7 @@ impl Course {
             verdicts: BTreeMap::new(),
             leg: Leg::Idle,
             slot: None,
+            slot_for: None,
             ask_at: None,
             rest: None,
             canaries: Patience::default(),
@@ -114,7 +117,16 @@ impl Course {
         if is_other {
             self.rest = None;
             self.canaries = Patience::default();
-            self.verdicts.retain(|_, verdict| !matches!(verdict, Verdict::Inconclusive(_)));
+            let meant = self.goal.as_ref().map(|(goal, _)| &goal.revision);
+            if self.rules.place == Place::Alone {
+                // Nobody lifts a quarantine here: what is published again is meant again.
+                self.journal.refused.retain(|revision, _| Some(revision) == meant);
+            }
+            let refused = &self.journal.refused;
+            self.verdicts.retain(|revision, verdict| {
+                let is_lasting = !matches!(verdict, Verdict::Inconclusive(_));
+                is_lasting && (Some(revision) == meant || refused.contains_key(revision))
+            });
         }
     }
 
@@ -163,7 +175,7 @@ impl Course {
 
     /// The next job that may begin at `now`; none while one is under way.
     pub fn next(&mut self, now: Instant, view: View) -> Option<Job> {
-        self.canaries.pass(now, view.canaries == Canaries::Awaited && !view.paused);
+        self.canaries.pass(now, view.canaries == Canaries::Awaited && !view.paused && view.connected);
         self.target = view.target;
         if self.under_way.is_none() {
             self.under_way = self.tell(now, view).or_else(|| self.advance(now, view));
@@ -230,11 +242,18 @@ impl Course {
             return self.give_back(now, view);
         };
         let is_live = self.journal.live.as_ref() == Some(&goal.revision);
-        if !is_live && !view.connected {
+        if self.waits_for_superset(&goal.revision) || (!is_live && !view.connected) {
             return None;
+        }
+        if self.slot.is_some() && self.slot_for.as_ref() != Some(&goal.revision) && self.journal.live.is_some() {
+            // It was for another release, or another run: this one waits for its turn as any does.
+            return self.give_back(now, view);
         }
         if !is_live && self.must_check(&goal.revision) {
             return Some(Job::Check(goal));
+        }
+        if !is_live && self.target == Target::Running && self.rules.place == Place::Alone && !self.is_settled(now) {
+            return None;
         }
         if !is_live && self.target == Target::Running && !self.has_leave(now) {
             if !self.may_ask(now, view) {
@@ -249,7 +268,7 @@ impl Course {
 
     /// What this instance is to run: the goal, or what ran well last where the goal proved bad here.
     fn meant(&self) -> Option<Goal> {
-        let (goal, _) = self.goal.as_ref()?;
+        let Some((goal, _)) = &self.goal else { return self.unfinished() };
         if self.refusal(&goal.revision).is_none() {
             return Some(goal.clone());
         }
@@ -257,13 +276,26 @@ impl Course {
         Some(Goal { release: goal.release.clone(), revision: good })
     }
 
+    /// What ran well last, where a way to it or from it was cut off and nothing else is meant: the tree is held, or not read yet.
+    fn unfinished(&self) -> Option<Goal> {
+        let good = self.journal.good.clone().filter(|good| self.target != Target::Unstarted && !self.runs(good))?;
+        // Which release it came from matters to nobody: it is not refused.
+        Some(Goal { release: Release::new(""), revision: good })
+    }
+
+    /// Why a revision is not tried; one that failed is not tried either while nobody can say whether it runs well now.
     fn refusal(&self, revision: &Revision) -> Option<&Refusal> {
-        self.journal.refused.get(revision).filter(|refusal| refusal.blame != Blame::Forgiven)
+        let is_forgiven = |refusal: &&Refusal| refusal.blame == Blame::Forgiven && self.target != Target::Absent;
+        self.journal.refused.get(revision).filter(|refusal| !is_forgiven(refusal))
     }
 
     fn refuse(&mut self, goal: &Goal, why: String, blame: Blame) {
         let failures = 1 + self.journal.refused.get(&goal.revision).map_or(0, |earlier| earlier.failures);
         let refusal = Refusal { release: goal.release.clone(), why, failures, blame };
+        let surplus = self.journal.refused.keys().find(|known| **known != goal.revision).cloned();
+        if let Some(surplus) = surplus.filter(|_| self.journal.refused.len() >= REMEMBERED) {
+            self.journal.refused.remove(&surplus);
+        }
         self.journal.refused.insert(goal.revision.clone(), refusal);
     }
 
@@ -285,13 +317,23 @@ impl Course {
     }
 
     fn may_ask(&self, now: Instant, view: View) -> bool {
-        let is_settled = self.goal.as_ref().is_some_and(|(_, since)| *since + self.rules.settle <= now);
-        is_settled && !self.asked_lately(now) && !view.paused && self.may_follow(view.canaries)
+        self.is_settled(now) && !self.asked_lately(now) && !view.paused && self.may_follow(view.canaries)
+    }
+
+    fn is_settled(&self, now: Instant) -> bool {
+        self.goal.as_ref().is_none_or(|(_, since)| *since + self.rules.settle <= now)
+    }
+
+    /// Whether all that is left is that Superset starts, which is not our doing, and is asked whether it runs well.
+    pub(super) fn waits_for_superset(&self, revision: &Revision) -> bool {
+        self.target == Target::Absent
+            && [&self.installed, &self.journal.live].into_iter().all(|known| known.as_ref() == Some(revision))
     }
 
     /// Canaries first; for those that never come, the wait ends.
     fn may_follow(&self, canaries: Canaries) -> bool {
-        self.rules.place != Place::InTurn || canaries == Canaries::Done || self.canaries.spent >= self.rules.canary_wait
+        let is_over = canaries == Canaries::Awaited && self.canaries.spent >= self.rules.canary_wait;
+        self.rules.place != Place::InTurn || canaries == Canaries::Done || is_over
     }
 
     fn has_leave(&self, now: Instant) -> bool {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{At, Course, Leg};
 use crate::model::digest::Revision;
-use crate::rollout::job::{Bad, Job, Leave, Outcome, ReloadFailed, Target, Verdict};
+use crate::rollout::job::{Bad, Job, Leave, Outcome, Place, ReloadFailed, Target, Verdict};
 use crate::rollout::journal::Blame;
 use crate::rollout::target::Goal;
 
@@ -13,13 +13,17 @@ impl Course {
     pub fn record(&mut self, outcome: Outcome, now: Instant) {
         let job = self.under_way.take();
         match outcome {
+            Outcome::Checked(Verdict::GivenUp) => {}
             Outcome::Checked(verdict) => {
                 // Something else may be meant by now.
                 if let Some(Job::Check(goal)) = job {
                     self.checked(goal, verdict, now);
                 }
             }
-            Outcome::Slot(Leave::Until(until)) => self.slot = Some(until),
+            Outcome::Slot(Leave::Until(until)) => {
+                self.slot = Some(until);
+                self.slot_for = if let Some(Job::TakeSlot(revision)) = job { Some(revision) } else { None };
+            }
             Outcome::Installed(result) => self.installed(result, now),
             Outcome::Reloaded(result) => self.reloaded(result, now),
             Outcome::Verified(result) => self.verified(result, now),
@@ -43,7 +47,7 @@ impl Course {
 
     fn checked(&mut self, goal: Goal, verdict: Verdict, now: Instant) {
         match &verdict {
-            Verdict::Proven => self.rest = None,
+            Verdict::Proven | Verdict::GivenUp => self.rest = None,
             Verdict::Inconclusive(why) => self.rest(why.clone(), now),
             Verdict::Invalid(why) => {
                 self.refuse(&goal, why.clone(), Blame::Invalid);
@@ -54,9 +58,12 @@ impl Course {
 
     fn installed(&mut self, result: Result<(), String>, now: Instant) {
         if let Err(why) = result {
-            self.rest(why, now);
-            if let Leg::Forward(..) = self.leg {
+            if let Leg::Back { .. } = self.leg {
+                // The slot is for others: this host has to get well first.
+                self.sicken(&why, now);
+            } else {
                 self.leg = Leg::Idle;
+                self.rest(why, now);
             }
             return;
         }
@@ -64,8 +71,12 @@ impl Course {
             Leg::Forward(goal, at) => {
                 let revision = goal.revision.clone();
                 self.installed = Some(revision.clone());
-                if matches!(self.target, Target::Nobody | Target::Absent) {
+                if self.target == Target::Nobody || (self.target == Target::Absent && self.journal.good.is_none()) {
                     self.arrive(revision, now);
+                } else if self.target == Target::Absent {
+                    // It loads this when it starts; whether it runs well with it shows then.
+                    self.journal.live = Some(revision);
+                    self.leg = Leg::Idle;
                 } else if self.journal.live.as_ref() == Some(&revision) {
                     *at = At::Verify;
                 } else {
@@ -91,7 +102,7 @@ impl Course {
 
     fn verified(&mut self, result: Result<(), String>, now: Instant) {
         match (result, std::mem::replace(&mut self.leg, Leg::Idle)) {
-            (Ok(()), Leg::Forward(goal, At::Verify)) if self.slot.is_some() => {
+            (Ok(()), Leg::Forward(goal, At::Verify)) if self.slot.is_some() || self.is_alone_and_told() => {
                 self.journal.live = Some(goal.revision.clone());
                 self.leg = Leg::Forward(goal, At::Soak(now + self.rules.soak));
             }
@@ -118,6 +129,11 @@ impl Course {
             }
             (_, Leg::Idle) => {}
         }
+    }
+
+    /// Where there are no slots, a release is watched all the same.
+    fn is_alone_and_told(&self) -> bool {
+        self.rules.place == Place::Alone && self.target == Target::Running
     }
 
     fn arrive(&mut self, revision: Revision, now: Instant) {

@@ -7,6 +7,9 @@ use crate::model::instance::State;
 use crate::rollout::job::View;
 use crate::rollout::journal::Blame;
 
+/// Why an instance waits whose Superset is not ours to start.
+const ABSENT: &str = "superset does not run; whether it runs well with the new files shows when it does";
+
 impl Course {
     /// When after `now` there may be a job although nothing happened.
     #[must_use]
@@ -29,6 +32,7 @@ impl Course {
             (Leg::Idle, Some(refusal)) if refusal.blame == Blame::Host => (State::Failed, Some(refusal.why.clone())),
             (Leg::Idle, Some(refusal)) => (State::Held, Some(refusal.why.clone())),
             (Leg::Idle, None) if self.runs(&goal.revision) => (State::InSync, None),
+            (Leg::Idle, None) if self.waits_for_superset(&goal.revision) => (State::Waiting, Some(ABSENT.to_owned())),
             (Leg::Idle, None) if rests.is_some() && self.must_check(&goal.revision) => (State::Held, rests),
             (Leg::Idle, None) if rests.is_some() => (State::Failed, rests),
             (Leg::Idle, None) if self.must_check(&goal.revision) => (State::Checking, None),

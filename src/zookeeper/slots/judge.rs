@@ -42,7 +42,7 @@ pub struct Seen {
 pub enum Holder {
     /// Nobody.
     Nobody,
-    /// This instance.
+    /// Whoever this says.
     Known(Slot),
     /// Somebody whose record cannot be read: our own lease serves for theirs.
     Unknown,
