@@ -68,7 +68,7 @@ async fn law_1_without_zookeeper_no_rollout_begins_and_one_under_way_ends() {
 #[tokio::test]
 async fn a_slot_whose_holder_stops_for_ever_is_taken_over_after_its_lease() {
     let short = |mut member: Member| {
-        member.agent.set("verify.timeout", json!("5s"));
+        member.agent.set("verify.timeout", json!("12s"));
         member.agent.set("rollout.soak", json!("10s"));
         member.beside()
     };

