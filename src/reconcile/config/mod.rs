@@ -102,7 +102,10 @@ impl<H: Host, B: Board> Running<H, B> {
             let view = self.view();
             match self.course.next(Instant::now(), view) {
                 Some(job) => {
-                    self.report(view);
+                    // The record's write would meet the file's on the disk, and the file is what people wait for.
+                    if !matches!(job, Job::Install(_)) {
+                        self.report(view);
+                    }
                     let done = self.carry_out(job, cancel).await;
                     metrics::reconciled(began.elapsed());
                     if !done {
