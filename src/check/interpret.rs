@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::process::{Ended, Environment, How};
 use super::report::{Outcome, Report};
+use crate::desired::redact::password;
 use crate::model::digest::DigestKey;
 use crate::model::protected::Protected;
 use crate::model::secret::{SecretText, is_secret_name};
@@ -162,12 +163,6 @@ pub(super) fn scrub<'a>(secrets: impl Iterator<Item = &'a SecretText>, environme
         .map(SecretText::new);
     let all: Vec<_> = secrets.cloned().chain(of_environment).collect();
     Scrub::new(&all)
-}
-
-/// The password of a URI.
-fn password(text: &str) -> Option<&str> {
-    let (credentials, _) = text.split_once("://")?.1.rsplit_once('@')?;
-    credentials.split_once(':').map(|(_, password)| password)
 }
 
 /// The last lines that say something.

@@ -127,7 +127,7 @@ fn gather(is_secret: bool, value: &Value, found: &mut Vec<SecretText>) {
     };
     match value {
         Value::Str(text) if is_secret => found.push(SecretText::new(text.as_str())),
-        Value::Str(text) => found.extend(password(text)),
+        Value::Str(text) => found.extend(password(text).map(SecretText::new)),
         Value::List(items) | Value::Directive(Directive::Tuple(items) | Directive::Set(items)) => {
             for inner in items {
                 gather(is_secret, inner, found);
@@ -152,9 +152,10 @@ fn gather(is_secret: bool, value: &Value, found: &mut Vec<SecretText>) {
 }
 
 /// The password of a text that is a URI.
-fn password(text: &str) -> Option<SecretText> {
+#[must_use]
+pub fn password(text: &str) -> Option<&str> {
     let (credentials, _) = text.split_once("://")?.1.rsplit_once('@')?;
-    credentials.split_once(':').map(|(_, password)| SecretText::new(password))
+    credentials.split_once(':').map(|(_, password)| password)
 }
 
 /// Where the scheme begins that ends at `end`.

@@ -327,6 +327,11 @@ impl Agent {
         assert_eq!(self.machine.live().into_bytes(), *self.machine.loaded.borrow());
     }
 
+    fn runs_still(&self, line: &str) {
+        assert!(self.machine.live().lines().any(|own| own == line));
+        assert_eq!(self.machine.live().into_bytes(), *self.machine.loaded.borrow());
+    }
+
     async fn held(&self, why: &str) -> String {
         let is_held =
             |outcome: &Outcome| outcome.state == State::Held && outcome.error.as_deref().is_some_and(|error| error.contains(why));
@@ -371,13 +376,6 @@ async fn law_4_what_does_not_load_is_never_installed_unless_the_last_good_one_do
     assert_eq!(agent.machine.bad.borrow().len(), 1, "one sick host vetoes nothing");
     agent.machine.invalid.send_replace(Vec::new());
     agent.runs("A = 3").await;
-}
-
-impl Agent {
-    fn runs_still(&self, line: &str) {
-        assert!(self.machine.live().lines().any(|own| own == line));
-        assert_eq!(self.machine.live().into_bytes(), *self.machine.loaded.borrow());
-    }
 }
 
 #[tokio::test]
