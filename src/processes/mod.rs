@@ -11,10 +11,13 @@ pub mod pinned;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
+
+/// What nearly every file that is read here fits into.
+const USUAL: usize = 4096;
 
 /// One process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,9 +42,9 @@ impl Process {
     /// The process of this number.
     pub fn read(pid: i32) -> io::Result<Self> {
         let folder = folder(pid);
-        let stat = fs::read_to_string(folder.join("stat"))?;
-        let arguments = words(&fs::read(folder.join("cmdline"))?);
-        let mut process = Self::from_stat(&stat).ok_or(io::ErrorKind::InvalidData)?;
+        let stat = contents(&folder.join("stat"))?;
+        let arguments = words(&contents(&folder.join("cmdline"))?);
+        let mut process = Self::from_stat(&String::from_utf8_lossy(&stat)).ok_or(io::ErrorKind::InvalidData)?;
         (process.pid, process.arguments) = (pid, arguments);
         Ok(process)
     }
@@ -160,6 +163,13 @@ impl FromIterator<Process> for Table {
 
 fn folder(pid: i32) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}"))
+}
+
+/// What a file of `/proc` holds, which says of each that it is empty: asking for their sizes would double what a look costs.
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(USUAL);
+    fs::File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn words(zero_separated: &[u8]) -> Vec<String> {

@@ -553,3 +553,35 @@ async fn what_a_sick_host_said_of_a_release_counts_for_nothing_once_it_is_well()
     agent.runs("A = 2").await;
     assert!(agent.machine.bad.borrow().is_empty());
 }
+
+#[tokio::test]
+async fn a_superset_that_starts_just_before_an_install_is_told_and_one_that_starts_later_is_left_alone() {
+    let mut agent = Agent::new();
+    agent.machine.target.send_replace(Target::Nobody);
+    agent.start();
+    let installed = async |agent: &Agent, line: &str| {
+        agent.publish(&line.replace(" =", ":"));
+        let has_it = |outcome: &Outcome| outcome.state == State::InSync && agent.machine.live().lines().any(|own| own == line);
+        agent.is(line, has_it).await;
+    };
+    let reloads = |agent: &Agent| agent.machine.did().iter().filter(|did| *did == "reload").count();
+    installed(&agent, "A = 1").await;
+    // It has read that, and is not seen before the next is installed.
+    let read = agent.machine.live().into_bytes();
+    installed(&agent, "A = 2").await;
+    agent.machine.loaded.send_replace(read);
+    agent.machine.target.send_replace(Target::Running);
+    let loads = |loaded: &Vec<u8>| String::from_utf8_lossy(loaded).contains("A = 2");
+    tokio::time::timeout(PATIENCE, agent.machine.loaded.subscribe().wait_for(loads)).await.unwrap().unwrap();
+    agent.runs("A = 2").await;
+    assert_eq!(reloads(&agent), 1);
+    agent.machine.target.send_replace(Target::Nobody);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    installed(&agent, "A = 3").await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    agent.machine.loaded.send_replace(agent.machine.live().into_bytes());
+    agent.machine.target.send_replace(Target::Running);
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    agent.runs_still("A = 3");
+    assert_eq!(reloads(&agent), 1, "it has loaded what lies there");
+}

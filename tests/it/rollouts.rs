@@ -515,7 +515,7 @@ impl Cluster {
         let host = &mut self.hosts[index];
         let Some(course) = &mut host.course else { return };
         if host.target == Target::Unstarted {
-            course.superset_is_down();
+            course.doubt_superset();
         }
         if view.connected {
             course.aim(goal, now);

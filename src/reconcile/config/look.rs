@@ -11,6 +11,7 @@ use tracing::{debug, info};
 
 use super::Running;
 use super::candidate::Candidate;
+use super::presence::Nobody;
 use crate::desired::resolver::Resolver;
 use crate::model::digest::{Release, Revision};
 use crate::model::instance::State;
@@ -43,6 +44,8 @@ pub(super) struct Seen {
     pub known: BTreeMap<Revision, Arc<Candidate>>,
     pub choice: Choice,
     pub target: Target,
+    /// That nobody was found to be told, while that is believed.
+    pub nobody: Option<Nobody>,
     is_paused: bool,
     canaries: (Option<Release>, Canaries),
     pub once: Once,
@@ -72,6 +75,7 @@ impl Default for Seen {
             known: BTreeMap::new(),
             choice: Choice::Stay(Stay::NothingPublished),
             target: Target::Nobody,
+            nobody: None,
             is_paused: false,
             canaries: (None, Canaries::Done),
             once: Once::default(),
@@ -110,18 +114,7 @@ impl<H: Host, B: Board> Running<H, B> {
     pub(super) async fn look(&mut self) {
         let now = Instant::now();
         self.seen.look_at = None;
-        self.seen.target = self.given.host.target().await;
-        if self.seen.target == Target::Running && !self.given.memory.borrow().is_told {
-            self.given.memory.send_modify(|memory| memory.is_told = true);
-        }
-        if self.seen.target == Target::Unstarted {
-            self.course.superset_is_down();
-            if self.course.is_idle() && self.boot().await {
-                self.seen.target = self.given.host.target().await;
-            }
-        } else if let Some(boot) = &mut self.given.boot {
-            boot.over_at = None;
-        }
+        self.look_at_superset(now).await;
         if now >= self.resync_at {
             self.resync(now);
         }
@@ -262,6 +255,7 @@ impl<H: Host, B: Board> Running<H, B> {
         let waits = self.given.board.is_shared()
             && self.given.rules.place == Place::InTurn
             && view.connected
+            && view.target == Target::Running
             && matches!(self.course.state(view).0, State::Waiting | State::Paused);
         let is_done = self.seen.canaries == (Some(goal.release.clone()), Canaries::Done);
         if !waits || is_done {
@@ -277,7 +271,7 @@ impl<H: Host, B: Board> Running<H, B> {
         }
     }
 
-    fn look_again(&mut self, after: Duration) {
+    pub(super) fn look_again(&mut self, after: Duration) {
         let at = Instant::now() + after;
         self.seen.look_at = Some(self.seen.look_at.map_or(at, |earlier| earlier.min(at)));
     }

@@ -14,6 +14,7 @@ mod candidate;
 mod look;
 mod memory;
 mod perform;
+mod presence;
 mod prove;
 mod report;
 

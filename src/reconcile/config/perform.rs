@@ -69,6 +69,7 @@ impl<H: Host, B: Board> Running<H, B> {
             Ok::<_, Fault>(())
         };
         let installed = installed.await;
+        self.note_installed();
         if let Err(fault) = &installed {
             metrics::applied(false);
             warn!(%revision, error = %fault, "failed to install a revision; every file is as it was");

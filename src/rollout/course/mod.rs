@@ -157,8 +157,8 @@ impl Course {
         }
     }
 
-    /// Superset was not started yet: whatever ran once, nothing runs now.
-    pub fn superset_is_down(&mut self) {
+    /// Nobody knows what Superset runs: it was not started yet, or may have loaded files that were replaced meanwhile.
+    pub fn doubt_superset(&mut self) {
         self.journal.live = None;
     }
 
