@@ -7,7 +7,7 @@ export SETKEEPER_CACHE := $(CACHE)
 CARGO ?= cargo
 DENY_VERSION := 0.20
 
-.PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench deny clean
+.PHONY: dist-deb test-deploy-vm help demo rollout-demo test lint hermetic live test-matrix soak bench deny clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,15 @@ soak: ## simulate as many more rollouts as time allows (SEEDS=100000)
 bench: ## measure speed and memory as ratios to a floor, and write target/bench/report.md
 	tests/services/setup zookeeper superset postgres
 	$(CARGO) bench --locked --bench floor
+
+dist-deb: ## build the Debian package into target/dist
+	deploy/deb/build
+
+test-deploy-vm: ## install the package in a Debian 12 booted by systemd-nspawn and prove it there (needs root)
+	SETKEEPER_SYSTEM=0 tests/services/setup zookeeper
+	tests/services/setup superset
+	tests/deploy/vm/setup
+	tests/deploy/vm/run
 
 deny: ## licences, bans and sources of dependencies (ADVISORIES=1: known vulnerabilities too)
 	command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo-deny/bin/cargo-deny || \
