@@ -44,6 +44,8 @@ struct Machine {
     /// Whether a check never ends.
     endless: watch::Sender<bool>,
     disk_is_full: watch::Sender<bool>,
+    /// Whether ZooKeeper is away.
+    is_alone: watch::Sender<bool>,
     bad: watch::Sender<Vec<String>>,
     forgotten: watch::Sender<Vec<Revision>>,
 }
@@ -59,6 +61,7 @@ impl Default for Machine {
             broken: watch::Sender::default(),
             endless: watch::Sender::default(),
             disk_is_full: watch::Sender::default(),
+            is_alone: watch::Sender::default(),
             bad: watch::Sender::default(),
             forgotten: watch::Sender::default(),
         }
@@ -179,7 +182,7 @@ impl Board for Alone {
     }
 
     fn connected(&self) -> bool {
-        true
+        !*self.machine.is_alone.borrow()
     }
 
     async fn changed(&mut self) {
@@ -273,6 +276,7 @@ impl Agent {
                 canary_wait: soon,
                 reload_limit: Duration::from_secs(10),
                 verify_limit: Duration::from_secs(10),
+                alone_after: Duration::from_millis(300),
                 ask_every: soon,
                 jitter: 0.01,
             },
@@ -584,4 +588,31 @@ async fn a_superset_that_starts_just_before_an_install_is_told_and_one_that_star
     tokio::time::sleep(Duration::from_millis(700)).await;
     agent.runs_still("A = 3");
     assert_eq!(reloads(&agent), 1, "it has loaded what lies there");
+}
+
+#[tokio::test]
+async fn law_1_a_way_that_a_crash_cut_off_is_gone_back_although_zookeeper_stays_away() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.stop().await;
+    // An earlier run was killed between the reload and its proof.
+    let cut_off = FileSeen { mode: 0o640, bytes: b"A = 2\n".to_vec() };
+    agent.machine.disk.send_modify(|disk| drop(disk.insert(FILE.into(), cut_off.clone())));
+    agent.machine.loaded.send_replace(cut_off.bytes);
+    agent.memory.send_modify(|memory| memory.journal.live = None);
+    agent.machine.is_alone.send_replace(true);
+    agent.tree = watch::Sender::default();
+    agent.start();
+    let is_back = |loaded: &Vec<u8>| String::from_utf8_lossy(loaded).contains("A = 1");
+    tokio::time::timeout(PATIENCE, agent.machine.loaded.subscribe().wait_for(is_back)).await.unwrap().unwrap();
+    let live = |memory: &LastGood| memory.journal.live.is_some() && memory.journal.live == memory.journal.good;
+    tokio::time::timeout(PATIENCE, agent.memory.subscribe().wait_for(live)).await.unwrap().unwrap();
+    // What is new waits for ZooKeeper.
+    agent.publish("A: 3");
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    agent.runs_still("A = 1");
+    agent.machine.is_alone.send_replace(false);
+    agent.runs("A = 3").await;
 }

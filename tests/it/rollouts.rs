@@ -55,6 +55,7 @@ struct Seen {
     taken_over: u32,
     sick: u32,
     started: u32,
+    back_alone: u32,
 }
 
 impl Seen {
@@ -67,11 +68,12 @@ impl Seen {
         self.taken_over += other.taken_over;
         self.sick += other.sick;
         self.started += other.started;
+        self.back_alone += other.back_alone;
     }
 
     fn all_happened(&self) -> bool {
-        let Self { arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started } = *self;
-        [arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started].iter().all(|count| *count > 0)
+        let Self { arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started, back_alone } = *self;
+        [arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started, back_alone].iter().all(|count| *count > 0)
     }
 }
 
@@ -181,6 +183,7 @@ impl Cluster {
                 canary_wait: Duration::from_secs(120),
                 reload_limit: RELOAD_LIMIT,
                 verify_limit: VERIFY_LIMIT,
+                alone_after: Duration::from_secs(15),
                 ask_every: Duration::from_secs(3),
                 jitter: rng.random_range(0.8..1.2),
             };
@@ -553,6 +556,7 @@ impl Cluster {
                 }
                 assert!(!leased || reloading < self.slots.len(), "law 5: {} reload at once", reloading + 1);
                 assert!(leased || is_good(revision), "law 5: {revision} is loaded without a slot");
+                self.seen.back_alone += u32::from(!host.connected && host.slot.is_none());
             }
             Job::TakeSlot(revision) => {
                 assert!(host.connected, "law 1: begun without ZooKeeper");
