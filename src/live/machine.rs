@@ -24,6 +24,7 @@ use crate::model::problem::Problem;
 use crate::model::secret::SecretText;
 use crate::model::snapshot::Origin;
 use crate::plan::files::{FileSeen, FileWanted};
+use crate::processes::awake;
 use crate::processes::clock::Moment;
 use crate::render::renderer::{Source, Sources, Target as RenderTarget};
 use crate::rollout::job::{ReloadFailed, Target};
@@ -155,7 +156,7 @@ impl Host for Machine {
     async fn reload(&mut self, revision: &Revision) -> Result<(), ReloadFailed> {
         self.beat = (self.role == "beat").then(|| verify::beat_below(self.supervisor.as_ref().map(|by| by.pid))).flatten();
         let limit = reload_limit(self.verifier.limit());
-        match tokio::time::timeout(limit, self.tell(revision)).await {
+        match awake::timeout(limit, self.tell(revision)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 let place = self.keep_last_words(&error).await;

@@ -4,6 +4,7 @@
 //! like there. A `/proc` that shows another pid namespace is refused: its numbers mean other processes than ours. Nothing here
 //! chooses whom to signal.
 
+pub mod awake;
 pub mod celery;
 pub mod clock;
 pub mod gunicorn;

@@ -94,8 +94,8 @@ pub enum Canaries {
 pub enum Job {
     /// Prove that this candidate loads.
     Check(Goal),
-    /// Ask for leave to reload.
-    TakeSlot(Revision),
+    /// Ask for leave to reload; the release is unnamed where it is the way back.
+    TakeSlot(Goal),
     /// Make the files those of this revision.
     Install(Revision),
     /// Make Superset load them.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::gunicorn::{GunicornError, Target, master, signal};
+use crate::processes::awake::{self, TooLate};
 use crate::processes::clock::Moment;
 use crate::processes::gunicorn::{self, Options, successor};
 use crate::processes::pinned::Pinned;
@@ -254,24 +255,30 @@ fn child(old: &Pinned) -> Result<Option<Pinned>, HandoffError> {
 }
 
 async fn wait<A: Future<Output = Answers>>(old: &Pinned, new: &Pinned, limit: Duration, answers: &impl Fn() -> A) -> Came {
-    let (began, mut broken_since) = (Instant::now(), None::<Instant>);
-    while began.elapsed() < limit {
-        if !new.is_alive() {
-            return Came::NewEnded;
+    let mut broken_since = None::<Instant>;
+    let came = async {
+        loop {
+            if !new.is_alive() {
+                return Came::NewEnded;
+            }
+            match answers().await {
+                Answers::Well => return Came::Answered,
+                // The old one answers in between, so that one that is not broken would have answered well by then.
+                Answers::Badly => broken_since = Some(broken_since.unwrap_or_else(Instant::now)),
+                Answers::NotYet => {}
+            }
+            if broken_since.is_some_and(|since| since.elapsed() >= BROKEN_FOR) && old.is_alive() {
+                return Came::Broken;
+            }
+            sleep(ASK_EVERY).await;
         }
-        match answers().await {
-            Answers::Well => return Came::Answered,
-            // The old one answers in between, so that one that is not broken would have answered well by then.
-            Answers::Badly => broken_since = Some(broken_since.unwrap_or_else(Instant::now)),
-            Answers::NotYet => {}
-        }
-        if broken_since.is_some_and(|since| since.elapsed() >= BROKEN_FOR) && old.is_alive() {
-            return Came::Broken;
-        }
-        sleep(ASK_EVERY).await;
+    };
+    match awake::timeout(limit, came).await {
+        Ok(came) => came,
+        // Where only the new master is left, it must not be ended.
+        Err(TooLate) if old.is_alive() => Came::TooLate,
+        Err(TooLate) => Came::OldEnded,
     }
-    // Where only the new master is left, it must not be ended.
-    if old.is_alive() { Came::TooLate } else { Came::OldEnded }
 }
 
 /// Ends the old master, and waits until the new one has its place.

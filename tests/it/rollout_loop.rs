@@ -21,6 +21,7 @@ use setkeeper::reconcile::config::{ConfigLoop, Outcome};
 use setkeeper::reconcile::resolve::ResolveLoop;
 use setkeeper::render::renderer::{Renderer, Sources, Target as Place};
 use setkeeper::rollout::job::{Bad, Canaries, Leave, Place as Turn, Proof as Due, ReloadFailed, Rules, Target};
+use setkeeper::rollout::target::Goal;
 use setkeeper::world::{Board, Fault, FaultKind, Host, Proof};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -163,6 +164,9 @@ impl Host for Machine {
     async fn verify(&mut self, revision: &Revision) -> Result<(), Fault> {
         self.note("verify");
         tokio::time::sleep(Duration::from_millis(50)).await;
+        if *self.target.borrow() == Target::Absent {
+            return Err(refused("nobody answers"));
+        }
         let loaded = String::from_utf8(self.loaded.borrow().clone()).unwrap();
         let is_it = revision.is_unnamed() || loaded.contains(revision.as_str());
         let is_well = !self.broken.borrow().iter().any(|broken| loaded.contains(broken));
@@ -201,7 +205,7 @@ impl Board for Alone {
         Ok(())
     }
 
-    async fn take(&mut self, _: &Revision) -> Result<Leave, Fault> {
+    async fn take(&mut self, _: &Goal) -> Result<Leave, Fault> {
         self.machine.note("take a slot");
         let until = Instant::now() + Duration::from_secs(60);
         self.lease = Some(until);
@@ -615,4 +619,25 @@ async fn law_1_a_way_that_a_crash_cut_off_is_gone_back_although_zookeeper_stays_
     agent.runs_still("A = 1");
     agent.machine.is_alone.send_replace(false);
     agent.runs("A = 3").await;
+}
+
+#[tokio::test]
+async fn a_host_whose_superset_was_away_while_it_went_back_is_well_again_once_that_is_proved() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.machine.broken.send_replace(vec!["A = 2"]);
+    let proofs = |did: &Vec<String>| did.iter().filter(|did| *did == "verify").count();
+    let before = proofs(&agent.machine.did());
+    agent.publish("A: 2");
+    let begins = |did: &Vec<String>| proofs(did) > before;
+    tokio::time::timeout(PATIENCE, agent.machine.did.subscribe().wait_for(begins)).await.unwrap().unwrap();
+    agent.machine.target.send_replace(Target::Absent);
+    agent.is("sick", |outcome| outcome.state == State::Failed).await;
+    assert!(agent.machine.bad.borrow().is_empty(), "nobody can say what is wrong");
+    agent.machine.broken.send_replace(Vec::new());
+    agent.machine.loaded.send_replace(agent.machine.live().into_bytes());
+    agent.machine.target.send_replace(Target::Running);
+    agent.runs("A = 2").await;
 }

@@ -73,7 +73,9 @@ impl Seen {
 
     fn all_happened(&self) -> bool {
         let Self { arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started, back_alone } = *self;
-        [arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started, back_alone].iter().all(|count| *count > 0)
+        [arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started, back_alone]
+            .iter()
+            .all(|count| *count > 0)
     }
 }
 
@@ -411,7 +413,7 @@ impl Cluster {
                 self.seen.invalid += u32::from(tree.is_invalid);
                 Outcome::Checked(if tree.is_invalid { Verdict::Invalid("it raises".to_owned()) } else { Verdict::Proven })
             }
-            Job::TakeSlot(_) => Outcome::Slot(self.take_slot(index)),
+            Job::TakeSlot(goal) => Outcome::Slot(self.take_slot(index, goal)),
             Job::Install(revision) => {
                 if is_unlucky {
                     return Outcome::Installed(Err("the disk is full".to_owned()));
@@ -469,7 +471,7 @@ impl Cluster {
         }
     }
 
-    fn take_slot(&mut self, index: usize) -> Leave {
+    fn take_slot(&mut self, index: usize, goal: &Goal) -> Leave {
         let now = self.now;
         if !self.hosts[index].connected {
             return Leave::NotNow;
@@ -482,6 +484,9 @@ impl Cluster {
             Move::Take { number, from, .. } => (number as usize, from),
             Move::Wait { .. } => return Leave::NotNow,
         };
+        if !goal.is_back() && self.rollout.bars(&goal.release, Some(&goal.revision)).is_some() {
+            return Leave::NotNow;
+        }
         self.seen.taken_over += u32::from(from.is_some());
         self.versions += 1;
         self.slots[number] = Some(Slot { owner: index, version: self.versions });
@@ -558,11 +563,10 @@ impl Cluster {
                 assert!(leased || is_good(revision), "law 5: {revision} is loaded without a slot");
                 self.seen.back_alone += u32::from(!host.connected && host.slot.is_none());
             }
-            Job::TakeSlot(revision) => {
+            Job::TakeSlot(goal) => {
                 assert!(host.connected, "law 1: begun without ZooKeeper");
-                let release = Release::new(revision.as_str().split('-').next().unwrap());
-                let is_bad = host.rollout.bars(&release, Some(revision)).is_some();
-                assert!(!is_bad || is_good(revision), "law 6: {revision} proved bad and is begun");
+                let is_bad = host.rollout.bars(&goal.release, Some(&goal.revision)).is_some();
+                assert!(!is_bad || is_good(&goal.revision), "law 6: {} proved bad and is begun", goal.revision);
             }
             _ => {}
         }

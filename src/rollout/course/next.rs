@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{At, Course, Leg};
-use crate::model::digest::{Release, Revision};
+use crate::model::digest::Revision;
 use crate::rollout::job::{Bad, Canaries, Job, Place, Proof, Target, Verdict, View};
 use crate::rollout::journal::{Blame, Journal, Refusal};
 use crate::rollout::target::Goal;
@@ -77,7 +77,7 @@ impl Course {
     fn begin(&mut self, now: Instant, view: View) -> Option<Job> {
         let meant = self.meant().filter(|_| self.is_rested(now));
         let Some(goal) = meant.filter(|goal| !self.runs(&goal.revision)) else {
-            return self.give_back(now, view);
+            return self.prove_host().or_else(|| self.give_back(now, view));
         };
         let is_live = self.journal.live.as_ref() == Some(&goal.revision);
         let goes_back_alone = self.may_go_back_alone(&goal.revision, now);
@@ -98,11 +98,20 @@ impl Course {
             if !self.may_ask(now, view) {
                 return self.give_back(now, view);
             }
-            return Some(Job::TakeSlot(goal.revision));
+            return Some(Job::TakeSlot(goal));
         }
         let revision = goal.revision.clone();
         self.leg = Leg::Forward(goal, At::Install);
         Some(Job::Install(revision))
+    }
+
+    /// Proves what runs here where the host was sick and nobody could say so since: Superset did not run when the files were put back.
+    fn prove_host(&mut self) -> Option<Job> {
+        let (goal, _) = self.goal.as_ref()?;
+        let is_sick = self.journal.refused.get(&goal.revision).is_some_and(|refusal| refusal.blame == Blame::Host);
+        let good = self.journal.good.clone().filter(|good| is_sick && self.target == Target::Running && self.runs(good))?;
+        self.leg = Leg::Forward(Goal::back(good.clone()), At::Verify);
+        Some(Job::Verify(good))
     }
 
     /// What this instance is to run: the goal, or what ran well last where the goal proved bad here.
@@ -111,15 +120,13 @@ impl Course {
         if self.refusal(&goal.revision).is_none() {
             return Some(goal.clone());
         }
-        let good = self.journal.good.clone()?;
-        Some(Goal { release: goal.release.clone(), revision: good })
+        self.journal.good.clone().map(Goal::back)
     }
 
     /// What ran well last, where a way to it or from it was cut off and nothing else is meant: the tree is held, or not read yet.
     fn unfinished(&self) -> Option<Goal> {
         let good = self.journal.good.clone().filter(|good| self.target != Target::Unstarted && !self.runs(good))?;
-        // Which release it came from matters to nobody: it is not refused.
-        Some(Goal { release: Release::new(""), revision: good })
+        Some(Goal::back(good))
     }
 
     /// Whether this is the way back to what ran well last, and there is no ZooKeeper to ask for a turn: a way that was cut off must not stay
