@@ -68,4 +68,8 @@ async fn the_leader_keeps_each_distinct_tree_and_what_came_of_it_within_bounds()
     .await;
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
     assert_eq!(scene.tree.names("releases").await.len(), 3);
+    // What ran before and is meant again has its own line, and what came of it stands there too.
+    assert!(agent.run(&["config", "rollback", "4"]).await.status.success());
+    let history = newest(6).await;
+    assert_eq!(history.last().unwrap()["digest"], history.iter().find(|one| one["seq"] == 4).unwrap()["digest"]);
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{Crew, Member};
+use crate::process::agent_of;
 use crate::support::eventually;
 use crate::support::load::assert_unharmed;
 
@@ -39,6 +41,20 @@ async fn an_agent_killed_in_any_step_ends_in_one_of_the_two_good_states() {
 }
 
 #[tokio::test]
+async fn an_agent_killed_in_any_step_of_the_first_start_starts_superset_all_the_same() {
+    let mut crew = Crew::at_rest("first-start", 3, Member::supervising).await;
+    for (member, step) in crew.members.iter_mut().zip(["Check", "Install", "Reload"]) {
+        member.agent.start().await;
+        logs(member, &format!("next job={step}"), 0).await;
+        let agent = agent_of(member.agent.pid());
+        kill_process(Pid::from_raw(agent.pid).unwrap(), Signal::KILL).unwrap();
+        member.runs("ROW_LIMIT = 1").await;
+        assert_eq!(member.agent.log().matches("INFO started instance").count(), 2, "{step}");
+    }
+    crew.completed().await;
+}
+
+#[tokio::test]
 async fn law_1_without_zookeeper_no_rollout_begins_and_one_under_way_ends() {
     let slow = |mut member: Member| {
         member.agent.set("rollout.soak", json!("3s"));
@@ -67,17 +83,27 @@ async fn law_1_without_zookeeper_no_rollout_begins_and_one_under_way_ends() {
 
 #[tokio::test]
 async fn a_slot_whose_holder_stops_for_ever_is_taken_over_after_its_lease() {
+    frozen("soaking", "next job=Verify", 2).await;
+}
+
+#[tokio::test]
+async fn law_6_an_agent_that_was_frozen_amid_a_proof_blames_nobody_when_it_wakes() {
+    frozen("proving", "next job=Verify", 1).await;
+}
+
+/// Freezes whoever holds the slot once its log has `job` so many times, until the other has taken its slot and gone on.
+async fn frozen(cluster: &str, job: &str, times: usize) {
     let short = |mut member: Member| {
         member.agent.set("verify.timeout", json!("12s"));
-        member.agent.set("rollout.soak", json!("10s"));
+        member.agent.set("rollout.soak", json!("3s"));
         member.beside()
     };
-    let crew = Crew::of("frozen", 2, short).await;
+    let crew = Crew::of(cluster, 2, short).await;
+    let begun: Vec<_> = crew.members.iter().map(|member| member.agent.log().matches(job).count()).collect();
     crew.tree.fragment("10-base", "ROW_LIMIT: 2").await;
-    let holder = eventually("one of them soaks", async || {
-        let holder = crew.slots().await.into_iter().next()?;
-        let at = crew.members.iter().position(|member| member.agent.id == holder)?;
-        crew.members[at].agent.rendered()?.contains("ROW_LIMIT = 2\n").then_some(at)
+    let holder = eventually("one of them is at it", async || {
+        let is_at_it = |at: &usize| crew.members[*at].agent.log().matches(job).count() == begun[*at] + times;
+        (0..2).find(is_at_it)
     })
     .await;
     crew.members[holder].agent.freeze();
@@ -87,4 +113,5 @@ async fn a_slot_whose_holder_stops_for_ever_is_taken_over_after_its_lease() {
     crew.members[holder].runs("ROW_LIMIT = 2").await;
     eventually("every slot is free", async || crew.slots().await.is_empty().then_some(())).await;
     crew.completed().await;
+    assert!(crew.quarantine().await.is_empty());
 }
