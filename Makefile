@@ -7,10 +7,10 @@ export SETKEEPER_CACHE := $(CACHE)
 CARGO ?= cargo
 DENY_VERSION := 0.20
 
-.PHONY: dist-deb test-deploy-vm help demo rollout-demo test lint hermetic live test-matrix soak bench deny clean
+.PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench deny clean
 
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## set everything up and show the main job at work, until Ctrl-C (DEMO_EXIT=1: prove it and end)
 	@tests/demo/run
@@ -46,6 +46,7 @@ bench: ## measure speed and memory as ratios to a floor, and write target/bench/
 	tests/services/setup zookeeper superset postgres
 	$(CARGO) bench --locked --bench floor
 
+.PHONY: dist-deb test-deploy-vm
 dist-deb: ## build the Debian package into target/dist
 	deploy/deb/build
 

@@ -53,7 +53,7 @@ revision() {
   inside curl --silent --max-time 10 --head http://127.0.0.1:8088/login/ | tr -d '\r' | sed -n 's/^x-setkeeper-revision: //Ip'
 }
 
-# applied: what the agent says of itself, by a filter in Python of the record `it`.
+# record EXPRESSION: of the agent's record, which Python calls `it`.
 record() {
   inside setkeeper status -o json |
     python3 -c "import json, sys; it = json.load(sys.stdin)['instances'][0]; print($1)"
@@ -65,13 +65,10 @@ serves() {
     [[ "$(revision)" == "$(record 'it["applied"]["revision"]')" ]]
 }
 
-# masters: the main processes of gunicorn, one a line.
+# masters: the main processes of gunicorn, one a line; in a handoff the new one is the old one's child.
 masters() {
-  script 'for pid in $(pgrep -f /opt/superset/bin/gunicorn); do
-    parent=$(ps -o ppid= -p "$pid" | tr -d " ")
-    grep -qz /opt/superset/bin/gunicorn "/proc/$parent/cmdline" && continue
-    tr "\0" " " <"/proc/$pid/cmdline" | grep -q "setkeeper run" || printf "%s\n" "$pid"
-  done' 2>/dev/null || true
+  inside ps -eo pid=,ppid=,args= | awk '$3 == "/opt/superset/bin/python" && $4 == "/opt/superset/bin/gunicorn" { parent[$1] = $2 }
+    END { for (pid in parent) if (!(parent[pid] in parent)) print pid }'
 }
 
 # under_load COMMAND...: run it while Superset is asked for pages 30 times a second, of which none may fail.

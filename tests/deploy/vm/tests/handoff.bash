@@ -7,7 +7,7 @@ the_drop_in_starts_superset_below_the_supervisor_and_is_ready_when_it_answers() 
   script "$(readme 'Install on a VM' 3)"
   # systemctl has waited for that.
   expect 'an answer' answers
-  has 'the main process' "$(inside tr '\0' ' ' <<<"$(script "tr '\\0' ' ' </proc/$(unit MainPID superset)/cmdline")")" 'setkeeper run'
+  has 'the main process' "$(inside ps -o args= -p "$(unit MainPID superset)")" 'setkeeper run'
   same 'the masters' 1 "$(masters | wc -l)"
   eventually 'it is in line' 60 serves 'ROW_LIMIT = 5001'
   same 'systemd-analyze verify' '' "$(inside systemd-analyze verify --man=no superset.service 2>&1)"

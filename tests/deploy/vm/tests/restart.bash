@@ -1,8 +1,6 @@
 # shellcheck shell=bash
 # reload.strategy: restart, by an agent that is nobody in particular to systemd.
 
-as_superset() { inside runuser -u superset -- systemctl --no-ask-password "$@"; }
-
 without_the_rule_superset_cannot_restart_its_unit() {
   expect 'a refusal' script '! runuser -u superset -- systemctl --no-ask-password restart superset 2>/root/said'
   has 'the refusal' "$(inside cat /root/said)" 'authentication required'

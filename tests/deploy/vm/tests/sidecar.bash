@@ -21,7 +21,7 @@ the_first_steps_of_the_readme_bring_superset_in_line_by_hup_and_fail_no_request(
   # Not only told: the check built Superset's app within the unit's limits.
   has 'the status' "$(unit StatusText)" 'in_sync, leader, release '
   has 'status' "$(inside setkeeper status)" 'in_sync'
-  has 'the journal' "$(inside journalctl --no-pager -u setkeeper -o cat)" 'proven'
+  has 'the journal' "$(inside journalctl --no-pager -u setkeeper -o cat)" 'superset loads the candidate'
 }
 
 the_agent_runs_as_superset_without_a_capability_and_cannot_write_elsewhere() {
