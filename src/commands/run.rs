@@ -1,8 +1,8 @@
 //! `run`: the agent, until TERM, INT or HUP; with a command, the supervisor of both.
 //!
 //! The supervisor is this program once more without its agent: it starts itself again as the agent, with the same words, and the
-//! command as Superset; `--restart` is the same without a command. Sets the log up first, so that everything after it is heard; a second signal while the agent
-//! stops ends it at once.
+//! command as Superset; `--restart` is the same without a command. Sets the log up first, so that everything after it is heard; a
+//! second signal while the agent stops ends it at once.
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -27,14 +27,14 @@ pub async fn run((program, arguments): Program) -> Result<ExitCode, SuperviseErr
         }
         let next = ending.or(agent.again());
         tokio::select! {
-            received = next_of(&mut heard) => match received.map_err(SuperviseError::Prepare)? {
-                signal @ (Signal::TERM | Signal::INT | Signal::QUIT | Signal::HUP) => {
+            received = next_of(&mut heard) => {
+                let signal = received.map_err(SuperviseError::Prepare)?;
+                if matches!(signal, Signal::TERM | Signal::INT | Signal::QUIT | Signal::HUP) {
                     info!(signal = signals::name(signal), "asked to stop");
                     agent.end(if ending.is_some() { Signal::KILL } else { Signal::TERM });
                     ending = ending.or(Some(Instant::now() + AGENT_LIMIT));
                 }
-                _ => {}
-            },
+            }
             () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
                 if ending.is_some() {
                     agent.end(Signal::KILL);
