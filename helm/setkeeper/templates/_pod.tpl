@@ -89,13 +89,12 @@ spec:
         - --set=source.zookeeper.session_timeout=40s
         - --
         - sh
-        - -ec
+        - -c
         - |
           export SUPERSET_CONFIG_PATH=/etc/setkeeper/base.py
-          {{- $values.migrate.command | nindent 10 }}
-          {{- if $values.migrate.createAccount }}
-          python /etc/setkeeper/account.py
-          {{- end }}
+          {
+            {{- $values.migrate.command | nindent 12 }}
+          }{{ if $values.migrate.createAccount }} && python /etc/setkeeper/account.py{{ end }}
       resources:
         requests: {cpu: 100m, memory: 512Mi}
         limits: {memory: 1Gi}

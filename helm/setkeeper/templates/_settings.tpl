@@ -23,7 +23,7 @@ What the chart has to know (where files lie, how Superset is told) is said here;
   "cluster" ($values.agent.cluster | default (include "setkeeper.fullname" $root))
   "instance" (dict "labels" (merge (dict "role" .component) $values.agent.labels))
   "source" (dict "zookeeper" $zookeeper)
-  "state_dir" "/var/lib/setkeeper"
+  "state_dir" "/var/lib/setkeeper/state"
   "render" (dict "superset_config" (dict "path" "/app/setkeeper/superset_config.py" "base" "/etc/setkeeper/base.py"))
   "check" $check
   "reload" (dict "strategy" (ternary "auto" "hup" $supervised))
