@@ -9,7 +9,7 @@ DENY_VERSION := 0.20
 
 STATIC ?= target/static/setkeeper
 
-.PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench static deny clean
+.PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench static test-deploy-kube render-kube deny clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,15 @@ static: ## build the program so that it needs no C library, for images (STATIC=F
 	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target "$$triple"; \
 	mkdir -p "$$(dirname '$(STATIC)')"; \
 	strip -o '$(STATIC)' "$${CARGO_TARGET_DIR:-target}/$$triple/release/setkeeper"
+
+test-deploy-kube: render-kube ## the image and the chart's pods, run by podman with a real Superset (needs root)
+	tests/services/setup zookeeper superset
+	SETKEEPER_STATIC='$(abspath $(STATIC))' tests/deploy/kube/setup pods
+	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run pods
+
+render-kube: static ## the Helm chart, rendered by both majors of Helm and judged
+	tests/deploy/kube/setup render
+	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run render
 
 deny: ## licences, bans and sources of dependencies (ADVISORIES=1: known vulnerabilities too)
 	command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo-deny/bin/cargo-deny || \

@@ -328,6 +328,20 @@ class Chart(unittest.TestCase):
             shown = helm(major, "template", RELEASE, copy, "--show-only", "templates/notes.yaml", values=values).stdout
         return yaml.safe_load(shown)["text"]
 
+    def test_the_readmes_installations_render(self):
+        section = (CHART.parents[1] / "README.md").read_text().partition("## Install on Kubernetes")[2].partition("\n## ")[0]
+        commands = re.findall(r"^helm install superset helm/setkeeper (.*)$", section.replace("\\\n", " "), re.M)
+        (values,) = re.findall(r"^```yaml\n(.*?)^```", section, re.M | re.S)
+        self.assertEqual(len(commands), 2, section)
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "values.yaml").write_text(values)
+            for command, major in itertools.product(commands, MAJORS):
+                words = [word.replace("values.yaml", f"{folder}/values.yaml") for word in command.split()]
+                objects = [found for found in yaml.safe_load_all(helm(major, "template", "superset", CHART, *words).stdout) if found]
+                images = [container["image"] for _, spec in pods(objects) for container in containers(spec)]
+                self.assertIn("registry.example/setkeeper:0.1.0", images)
+                self.assertIn("registry.example/superset:6.1.0", images)
+
     def test_it_packs(self):
         for major in MAJORS:
             with tempfile.TemporaryDirectory() as folder:
