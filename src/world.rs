@@ -21,6 +21,7 @@ use crate::plan::connections::{Server, Step, Wanted};
 use crate::plan::files::{FileSeen, FileWanted};
 use crate::render::renderer::Sources;
 use crate::rollout::job::{Bad, Canaries, Leave, ReloadFailed, Target};
+use crate::rollout::target::Goal;
 
 /// What went wrong outside.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,7 +146,7 @@ pub trait Board: Send + 'static {
     fn recall(&mut self) -> impl Future<Output = Result<(), Fault>> + Send;
 
     /// Takes a slot for a revision, and keeps it.
-    fn take(&mut self, revision: &Revision) -> impl Future<Output = Result<Leave, Fault>> + Send;
+    fn take(&mut self, goal: &Goal) -> impl Future<Output = Result<Leave, Fault>> + Send;
 
     /// Until when nobody else can have our slot; `None` where we have none.
     fn lease(&self) -> Option<Instant>;

@@ -18,6 +18,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -129,6 +130,14 @@ fn hint_for(path: &Path, source: &io::Error) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// When a file came to lie there as it does.
+pub fn changed(path: &Path) -> io::Result<SystemTime> {
+    let about = std::fs::symlink_metadata(path)?;
+    let since_1970 =
+        Duration::new(about.ctime().try_into().unwrap_or_default(), about.ctime_nsec().try_into().unwrap_or_default());
+    Ok(SystemTime::UNIX_EPOCH + since_1970)
 }
 
 /// A file as it lies there.

@@ -16,6 +16,7 @@ use crate::model::instance::{Instance, InstanceId, State};
 use crate::model::rollout::{Quarantined, is_completed};
 use crate::model::snapshot::Branch;
 use crate::rollout::job::{Bad, Canaries, Leave};
+use crate::rollout::target::Goal;
 use crate::world::{Board, Fault, FaultKind};
 use crate::zookeeper::cluster::Cluster;
 use crate::zookeeper::error::Error;
@@ -168,10 +169,20 @@ impl Board for LiveBoard {
         }
     }
 
-    async fn take(&mut self, revision: &Revision) -> Result<Leave, Fault> {
+    async fn take(&mut self, goal: &Goal) -> Result<Leave, Fault> {
         let Self::Shared(shared) = self else { return Ok(Leave::NotNow) };
         let cluster = shared.cluster()?;
-        shared.seek(&cluster, revision).await
+        let leave = shared.seek(&cluster, &goal.revision).await?;
+        if goal.is_back() || leave == Leave::NotNow {
+            return Ok(leave);
+        }
+        // Whoever had the slot before may have told a moment ago that this release is bad (law 6).
+        let is_bad = cluster.rollout().await.map(|rollout| rollout.bars(&goal.release, Some(&goal.revision)).is_some());
+        if matches!(is_bad, Ok(false)) {
+            return Ok(leave);
+        }
+        self.free().await?;
+        is_bad.map(|_| Leave::NotNow).map_err(|error| fault(&error))
     }
 
     fn lease(&self) -> Option<Instant> {

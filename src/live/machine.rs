@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::line;
@@ -23,11 +24,13 @@ use crate::model::problem::Problem;
 use crate::model::secret::SecretText;
 use crate::model::snapshot::Origin;
 use crate::plan::files::{FileSeen, FileWanted};
+use crate::processes::awake;
+use crate::processes::clock::Moment;
 use crate::render::renderer::{Source, Sources, Target as RenderTarget};
 use crate::rollout::job::{ReloadFailed, Target};
 use crate::settings::Render;
 use crate::superset::gunicorn;
-use crate::superset::handoff::{HandoffError, Limits};
+use crate::superset::handoff::{HandoffError, Terms};
 use crate::superset::reload::{ReloadError, Way};
 use crate::superset::verify::{self, Verifier};
 use crate::supervise::asking::Asking;
@@ -35,6 +38,8 @@ use crate::world::{Fault, FaultKind, Host, Proof};
 
 /// The file in the state directory that has what a reload command said before it failed.
 const LAST_WORDS: &str = "reload.log";
+/// What is left of a reload's time for its last part, which is not cut off.
+const LAST_PART: Duration = Duration::from_secs(10);
 /// How large a base or a template may be.
 const LARGEST_SOURCE: u64 = 4 << 20;
 
@@ -151,7 +156,7 @@ impl Host for Machine {
     async fn reload(&mut self, revision: &Revision) -> Result<(), ReloadFailed> {
         self.beat = (self.role == "beat").then(|| verify::beat_below(self.supervisor.as_ref().map(|by| by.pid))).flatten();
         let limit = reload_limit(self.verifier.limit());
-        match tokio::time::timeout(limit, self.tell(revision)).await {
+        match awake::timeout(limit, self.tell(revision)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 let place = self.keep_last_words(&error).await;
@@ -211,9 +216,13 @@ impl Machine {
     }
 
     async fn tell(&self, revision: &Revision) -> Result<(), ReloadError> {
-        let limits = Limits { answers: self.verifier.limit(), ends: self.verifier.limit() };
+        let limit = self.verifier.limit();
+        let changed =
+            self.render.targets().filter_map(|path| files::changed(path).ok()).max().map_or_else(Moment::now, Moment::at);
+        let until = Instant::now() + reload_limit(limit).saturating_sub(LAST_PART);
         let supervisor = self.supervisor.as_ref();
-        let reloaded = self.way.reload(limits, supervisor, || self.verifier.answers(revision)).await;
+        let terms = Terms { answers: limit, until, changed };
+        let reloaded = self.way.reload(terms, supervisor, || self.verifier.answers(revision)).await;
         match reloaded {
             Err(error) if error.finds_nobody() => match (self.superset.client.health().await, &self.way, supervisor) {
                 // A process that is not there yet loads what is installed when it starts.

@@ -4,8 +4,9 @@
 //! servers do that wait for an answer meanwhile.
 
 use std::ops::Add;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,19 @@ impl Moment {
         let now = clock_gettime(ClockId::Boottime);
         let (seconds, nanoseconds) = (u64::try_from(now.tv_sec), u32::try_from(now.tv_nsec));
         Self(Duration::new(seconds.unwrap_or_default(), nanoseconds.unwrap_or_default()))
+    }
+
+    /// The moment that the clock of files calls so; one that is yet to come is now.
+    #[must_use]
+    pub fn at(time: SystemTime) -> Self {
+        Self(Self::now().0.saturating_sub(time.elapsed().unwrap_or_default()))
+    }
+
+    /// The end of the kernel's tick of this number: what is said to have happened in it, happened before that.
+    #[must_use]
+    pub fn after_tick(number: u64) -> Self {
+        let nanoseconds = u128::from(number + 1) * 1_000_000_000 / u128::from(clock_ticks_per_second().max(1));
+        Self(Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX)))
     }
 
     /// How long it is from now until then; nothing where it has passed.

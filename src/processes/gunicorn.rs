@@ -36,6 +36,12 @@ pub fn successor(table: &Table, old: i32) -> Option<&Process> {
     table.iter().find(|process| process.parent == old && is(process) && predecessor(process) == Some(old))
 }
 
+/// Whether a master still listens where its successor does: one that was told to end has closed what they share.
+#[must_use]
+pub fn listens_with(old: &Process, new: &Process) -> bool {
+    !old.sockets().is_disjoint(&new.sockets())
+}
+
 /// What a master was told when it was started.
 #[derive(Debug, Default)]
 pub struct Options {

@@ -4,17 +4,20 @@
 //! like there. A `/proc` that shows another pid namespace is refused: its numbers mean other processes than ours. Nothing here
 //! chooses whom to signal.
 
+pub mod awake;
 pub mod celery;
 pub mod clock;
 pub mod gunicorn;
 pub mod pinned;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
+
+use self::clock::Moment;
 
 /// What nearly every file that is read here fits into.
 const USUAL: usize = 4096;
@@ -68,6 +71,22 @@ impl Process {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         Self::read(self.pid).is_ok_and(|now| now.started == self.started && !now.has_ended)
+    }
+
+    /// When it started: not later than this, and a hundredth of a second earlier at most.
+    #[must_use]
+    pub fn started(&self) -> Moment {
+        Moment::after_tick(self.started)
+    }
+
+    /// The sockets that it has open besides its standard streams, where we may see that.
+    #[must_use]
+    pub fn sockets(&self) -> BTreeSet<PathBuf> {
+        let Ok(entries) = fs::read_dir(folder(self.pid).join("fd")) else { return BTreeSet::new() };
+        let is_stream =
+            |entry: &fs::DirEntry| entry.file_name().to_str().and_then(|fd| fd.parse().ok()).is_none_or(|fd: u32| fd < 3);
+        let open = entries.flatten().filter(|entry| !is_stream(entry)).filter_map(|entry| fs::read_link(entry.path()).ok());
+        open.filter(|link| link.to_string_lossy().starts_with("socket:")).collect()
     }
 
     /// A variable of the environment that it was started with, where we may read that.
@@ -223,6 +242,7 @@ mod tests {
         let table = Table::read().unwrap();
         let process = table.get(own).unwrap();
         assert!(process.is_alive() && process.is_ours());
+        assert!(process.started().has_come());
         assert!(!process.catches(Signal::WINCH));
         assert_eq!(process.variable("PATH"), std::env::var("PATH").ok());
         assert!(table.descends(own, process.parent) && table.descends(own, own) && !table.descends(process.parent, own));

@@ -22,6 +22,8 @@ pub struct Rules {
     pub reload_limit: Duration,
     /// The longest that proving a reload may take.
     pub verify_limit: Duration,
+    /// How long ZooKeeper is waited for until a way that a crash has cut off is gone back without it.
+    pub alone_after: Duration,
     /// How often what cannot be had now is asked for again.
     pub ask_every: Duration,
     /// Between 0.8 and 1.2, another on each instance: what failed together does not come back together.
@@ -92,8 +94,8 @@ pub enum Canaries {
 pub enum Job {
     /// Prove that this candidate loads.
     Check(Goal),
-    /// Ask for leave to reload.
-    TakeSlot(Revision),
+    /// Ask for leave to reload; the release is unnamed where it is the way back.
+    TakeSlot(Goal),
     /// Make the files those of this revision.
     Install(Revision),
     /// Make Superset load them.

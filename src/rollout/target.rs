@@ -15,6 +15,20 @@ pub struct Goal {
     pub revision: Revision,
 }
 
+impl Goal {
+    /// What ran well last: which release it came from matters to nobody.
+    #[must_use]
+    pub fn back(revision: Revision) -> Self {
+        Self { release: Release::new(""), revision }
+    }
+
+    /// Whether it is what ran well last.
+    #[must_use]
+    pub fn is_back(&self) -> bool {
+        self.release.as_str().is_empty()
+    }
+}
+
 /// What an instance should run, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {

@@ -1,8 +1,9 @@
 //! The handoff: a new gunicorn takes over from the old one, and no request fails or waits.
 //!
 //! USR2 makes the old master start a new one on the same socket; when the new config answers, the old master is told to end. Whatever goes
-//! wrong before that, the old one serves on: the new one is ended. What an earlier, interrupted handoff left is finished
-//! first. Why a new master died stands in gunicorn's log alone. Refused is what was measured to lose requests, or to die.
+//! wrong before that, the old one serves on: the new one is ended. What an earlier, interrupted handoff left is finished first, or undone
+//! where the files are others by now: that successor may have loaded what is no longer wanted. Why a new master died
+//! stands in gunicorn's log alone. Refused is what was measured to lose requests, or to die.
 
 use std::time::Duration;
 
@@ -12,7 +13,9 @@ use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
 use super::gunicorn::{GunicornError, Target, master, signal};
-use crate::processes::gunicorn::{Options, successor};
+use crate::processes::awake::{self, TooLate};
+use crate::processes::clock::Moment;
+use crate::processes::gunicorn::{self, Options, successor};
 use crate::processes::pinned::Pinned;
 use crate::processes::{Process, Table};
 
@@ -28,6 +31,8 @@ const BIRTH_AGAIN: Duration = Duration::from_secs(2);
 const RESUME_LIMIT: Duration = Duration::from_secs(45);
 /// How long a new master that failed may take to end before it is killed.
 const QUIT_LIMIT: Duration = Duration::from_secs(5);
+/// How long an old master has at least to end: it waits for its requests, as long as its `--graceful-timeout`.
+const END_AT_LEAST: Duration = Duration::from_secs(5);
 /// How long the pid file may take to get its name back.
 const RENAME_LIMIT: Duration = Duration::from_secs(5);
 /// How long a new config may answer with failures alone: users meet them, so it is not given its whole time.
@@ -35,13 +40,28 @@ pub(super) const BROKEN_FOR: Duration = Duration::from_secs(2);
 /// The first gunicorn whose threads lose no request in a handoff (23.0.0 lost 18 of 1804).
 const SAFE_THREADS: u32 = 24;
 
-/// How long things may take.
+/// What a handoff has to keep to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Until the new config answers.
+pub struct Terms {
+    /// How long the new config may take to answer.
     pub answers: Duration,
-    /// Until the old master has ended: it waits for its requests, as long as its `--graceful-timeout`.
-    pub ends: Duration,
+    /// When all of it is to be over.
+    pub until: Instant,
+    /// When the files were last changed: who started later has loaded them as they are.
+    pub changed: Moment,
+}
+
+impl Terms {
+    /// What is left of the time.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// What is left for the new config to answer.
+    fn answers(&self) -> Duration {
+        self.answers.min(self.left())
+    }
 }
 
 /// Who took over from whom.
@@ -137,15 +157,14 @@ enum Came {
 /// Hands over from the master that `target` names; `answers` says whether the new config answers already.
 pub async fn hand_over<A: Future<Output = Answers>>(
     target: &Target,
-    limits: Limits,
+    terms: Terms,
     answers: impl Fn() -> A,
 ) -> Result<Handed, HandoffError> {
     let mut old = master(target)?;
     refuse(old.process())?;
     if let Some(new) = child(&old)? {
-        warn!(old = old.process().pid, new = new.process().pid, "found a handoff that was interrupted");
-        match wait(&old, &new, limits.answers.min(RESUME_LIMIT), &answers).await {
-            Came::Answered => return take_over(&old, &new, limits).await,
+        match resume(&old, &new, terms, &answers).await {
+            Came::Answered => return take_over(&old, &new, terms).await,
             Came::OldEnded => old = new,
             Came::NewEnded => {}
             Came::TooLate | Came::Broken => dismiss(&new).await,
@@ -153,8 +172,9 @@ pub async fn hand_over<A: Future<Output = Answers>>(
     }
     let new = bear(&old).await?;
     let pid = new.process().pid;
-    match wait(&old, &new, limits.answers, &answers).await {
-        Came::Answered => take_over(&old, &new, limits).await,
+    let limit = terms.answers();
+    match wait(&old, &new, limit, &answers).await {
+        Came::Answered => take_over(&old, &new, terms).await,
         Came::NewEnded => Err(HandoffError::Died(pid)),
         Came::Broken => {
             dismiss(&new).await;
@@ -163,9 +183,25 @@ pub async fn hand_over<A: Future<Output = Answers>>(
         Came::OldEnded => Err(HandoffError::Alone(old.process().pid)),
         Came::TooLate => {
             dismiss(&new).await;
-            Err(HandoffError::Silent { pid, limit: limits.answers })
+            Err(HandoffError::Silent { pid, limit })
         }
     }
+}
+
+/// What comes of a successor that an interrupted handoff has left.
+async fn resume<A: Future<Output = Answers>>(old: &Pinned, new: &Pinned, terms: Terms, answers: &impl Fn() -> A) -> Came {
+    let (before, after) = (old.process(), new.process());
+    warn!(old = before.pid, new = after.pid, "found a handoff that was interrupted");
+    if after.started() >= terms.changed {
+        return wait(old, new, terms.answers().min(RESUME_LIMIT), answers).await;
+    }
+    if gunicorn::listens_with(before, after) {
+        warn!(new = after.pid, "it has loaded other files than those that are wanted; it is ended");
+        return Came::TooLate;
+    }
+    // The old one was told to end already: the new one is what users meet, and hands over to one with the right files.
+    old.ends_within(terms.left().min(RESUME_LIMIT)).await;
+    Came::OldEnded
 }
 
 /// Whether a handoff from this master can work.
@@ -219,28 +255,34 @@ fn child(old: &Pinned) -> Result<Option<Pinned>, HandoffError> {
 }
 
 async fn wait<A: Future<Output = Answers>>(old: &Pinned, new: &Pinned, limit: Duration, answers: &impl Fn() -> A) -> Came {
-    let (began, mut broken_since) = (Instant::now(), None::<Instant>);
-    while began.elapsed() < limit {
-        if !new.is_alive() {
-            return Came::NewEnded;
+    let mut broken_since = None::<Instant>;
+    let came = async {
+        loop {
+            if !new.is_alive() {
+                return Came::NewEnded;
+            }
+            match answers().await {
+                Answers::Well => return Came::Answered,
+                // The old one answers in between, so that one that is not broken would have answered well by then.
+                Answers::Badly => broken_since = Some(broken_since.unwrap_or_else(Instant::now)),
+                Answers::NotYet => {}
+            }
+            if broken_since.is_some_and(|since| since.elapsed() >= BROKEN_FOR) && old.is_alive() {
+                return Came::Broken;
+            }
+            sleep(ASK_EVERY).await;
         }
-        match answers().await {
-            Answers::Well => return Came::Answered,
-            // The old one answers in between, so that one that is not broken would have answered well by then.
-            Answers::Badly => broken_since = Some(broken_since.unwrap_or_else(Instant::now)),
-            Answers::NotYet => {}
-        }
-        if broken_since.is_some_and(|since| since.elapsed() >= BROKEN_FOR) && old.is_alive() {
-            return Came::Broken;
-        }
-        sleep(ASK_EVERY).await;
+    };
+    match awake::timeout(limit, came).await {
+        Ok(came) => came,
+        // Where only the new master is left, it must not be ended.
+        Err(TooLate) if old.is_alive() => Came::TooLate,
+        Err(TooLate) => Came::OldEnded,
     }
-    // Where only the new master is left, it must not be ended.
-    if old.is_alive() { Came::TooLate } else { Came::OldEnded }
 }
 
 /// Ends the old master, and waits until the new one has its place.
-async fn take_over(old: &Pinned, new: &Pinned, limits: Limits) -> Result<Handed, HandoffError> {
+async fn take_over(old: &Pinned, new: &Pinned, terms: Terms) -> Result<Handed, HandoffError> {
     let handed = Handed { old: old.process().pid, new: new.process().pid };
     if old.is_alive() {
         match old.signal(Signal::TERM) {
@@ -250,8 +292,9 @@ async fn take_over(old: &Pinned, new: &Pinned, limits: Limits) -> Result<Handed,
             _ => {}
         }
     }
-    if !old.ends_within(limits.ends).await {
-        return Err(HandoffError::Lingers { pid: handed.old, limit: limits.ends });
+    let limit = terms.left().max(END_AT_LEAST);
+    if !old.ends_within(limit).await {
+        return Err(HandoffError::Lingers { pid: handed.old, limit });
     }
     if let Some(file) = Options::of(new.process()).pid_file().map(|file| new.process().file(file)) {
         let began = Instant::now();

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::command::{CommandError, run};
 use super::gunicorn::{GunicornError, Target, hup, hup_worker, master};
-use super::handoff::{Answers, HandoffError, Limits, hand_over};
+use super::handoff::{Answers, HandoffError, Terms, hand_over};
 use crate::model::secret::SecretText;
 use crate::settings::{Reload, ReloadStrategy};
 use crate::supervise::asking::{AskError, Asking};
@@ -179,19 +179,19 @@ impl Way {
         }
     }
 
-    /// Tells Superset to load its config, within `limits`; `answers` says whether the new config answers already.
+    /// Tells Superset to load its config, on these `terms`; `answers` says whether the new config answers already.
     pub async fn reload<A: Future<Output = Answers>>(
         &self,
-        limits: Limits,
+        terms: Terms,
         supervisor: Option<&Asking>,
         answers: impl Fn() -> A,
     ) -> Result<(), ReloadError> {
         match self {
             Self::None => Ok(()),
-            Self::Handoff(target) => Ok(hand_over(target, limits, answers).await.map(drop)?),
+            Self::Handoff(target) => Ok(hand_over(target, terms, answers).await.map(drop)?),
             Self::Hup(target) => Ok(hup(target).await.map(drop)?),
             Self::Worker(target) => Ok(hup_worker(target).await.map(drop)?),
-            Self::Best(target) => match hand_over(target, limits, answers).await {
+            Self::Best(target) => match hand_over(target, terms, answers).await {
                 Ok(_) => Ok(()),
                 Err(error @ (HandoffError::Refused { .. } | HandoffError::Gunicorn(_))) => {
                     second_best(target, &error, supervisor).await
@@ -201,9 +201,9 @@ impl Way {
             Self::Again => again(supervisor).await,
             Self::Unit(unit) => {
                 let words = ["systemctl", "--no-ask-password", "restart", "--", unit].map(ToOwned::to_owned);
-                Ok(run(&words, limits.ends).await?)
+                Ok(run(&words, terms.left()).await?)
             }
-            Self::Command(words) => Ok(run(words, limits.ends).await?),
+            Self::Command(words) => Ok(run(words, terms.left()).await?),
         }
     }
 }

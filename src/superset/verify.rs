@@ -10,7 +10,7 @@ use std::time::Duration;
 use reqwest::redirect;
 use rustix::process::Signal;
 use thiserror::Error;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 use url::Url;
 
@@ -20,6 +20,7 @@ use super::error::CallError;
 use super::gunicorn::{GunicornError, Target, worker};
 use super::handoff::{Answers, BROKEN_FOR};
 use crate::model::digest::Revision;
+use crate::processes::awake::{self, TooLate};
 use crate::processes::celery::{Kind, mains, ping};
 use crate::processes::{Process, Table};
 use crate::settings::release::Verify;
@@ -56,9 +57,9 @@ pub enum VerifyError {
     /// It answers, and cannot read its connections.
     #[error("superset answers, and cannot list its connections")]
     Databases(#[source] CallError),
-    /// The worker was not found.
+    /// The worker, or the beat, was not found.
     #[error(transparent)]
-    Worker(#[from] GunicornError),
+    Process(#[from] GunicornError),
     /// How the worker was started does not tell how to ask it.
     #[error("failed to learn from its arguments how to ask celery worker {0}")]
     Unknown(i32),
@@ -68,6 +69,9 @@ pub enum VerifyError {
     /// The worker did not answer.
     #[error("celery's worker does not answer")]
     Ping(#[source] CommandError),
+    /// The worker was asked and said nothing.
+    #[error("celery's worker does not answer within {0:?}")]
+    Worker(Duration),
     /// No new beat lives.
     #[error("no new celery beat lives within {0:?}")]
     Beat(Duration),
@@ -82,6 +86,9 @@ pub enum Seen {
     /// The revision that was wanted.
     #[error("the last answer was right")]
     Right,
+    /// It as often as was wanted, and then nothing of its connections.
+    #[error("it did, and did not list its connections in that time")]
+    Unlisted,
     /// Another one.
     #[error("the last answer came from revision {0}")]
     Other(String),
@@ -171,70 +178,100 @@ impl Verifier {
 
     /// Proves that a web server runs the revision; with `client`, that it can also read its connections.
     pub async fn web(&self, wanted: &Revision, client: Option<&Client>) -> Result<(), VerifyError> {
-        let (mut in_a_row, mut seen, mut broken_since) = (0, Seen::Nothing, None::<Instant>);
-        let asked = async {
-            while in_a_row < self.successes {
-                seen = self.ask(wanted).await;
-                broken_since = matches!(seen, Seen::Broken(_)).then(|| broken_since.unwrap_or_else(Instant::now));
-                if seen == Seen::Right {
-                    in_a_row += 1;
-                } else if broken_since.is_some_and(|since| since.elapsed() >= BROKEN_FOR) {
-                    return false;
-                } else {
-                    in_a_row = 0;
-                    sleep(ASK_EVERY).await;
+        let mut seen = Seen::Nothing;
+        let proof = async {
+            if !self.is_seen(wanted, &mut seen).await {
+                return Ok(false);
+            }
+            seen = Seen::Unlisted;
+            let Some(client) = client else { return Ok(true) };
+            match client.list().await {
+                Ok(_) => Ok(true),
+                // Our own login tells nothing of the config: it may be wrong, or not made yet.
+                Err(error @ (CallError::LoginRefused { .. } | CallError::Forbidden { .. })) => {
+                    warn!(%error, "whether superset can read its connections is not known");
+                    Ok(true)
                 }
+                Err(error) => Err(VerifyError::Databases(error)),
             }
-            true
         };
-        if timeout(self.limit, asked).await != Ok(true) {
-            let (times, limit) = (self.successes, self.limit);
-            return Err(VerifyError::NotSeen { wanted: wanted.clone(), times, limit, seen });
-        }
-        let Some(client) = client else { return Ok(()) };
-        match client.list().await {
-            Ok(_) => Ok(()),
-            // Our own login tells nothing of the config: it may be wrong, or not made yet.
-            Err(error @ (CallError::LoginRefused { .. } | CallError::Forbidden { .. })) => {
-                warn!(%error, "whether superset can read its connections is not known");
-                Ok(())
+        match awake::timeout(self.limit, proof).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(false)) | Err(TooLate) => {
+                let (times, limit) = (self.successes, self.limit);
+                Err(VerifyError::NotSeen { wanted: wanted.clone(), times, limit, seen })
             }
-            Err(error) => Err(VerifyError::Databases(error)),
         }
+    }
+
+    /// Asks until the revision answered often enough in a row; `false` where it answers with failures.
+    async fn is_seen(&self, wanted: &Revision, seen: &mut Seen) -> bool {
+        let (mut in_a_row, mut broken_since) = (0, None::<Instant>);
+        while in_a_row < self.successes {
+            *seen = self.ask(wanted).await;
+            broken_since = matches!(seen, Seen::Broken(_)).then(|| broken_since.unwrap_or_else(Instant::now));
+            if *seen == Seen::Right {
+                in_a_row += 1;
+            } else if broken_since.is_some_and(|since| since.elapsed() >= BROKEN_FOR) {
+                return false;
+            } else {
+                in_a_row = 0;
+                sleep(ASK_EVERY).await;
+            }
+        }
+        true
     }
 
     /// Proves that the worker answers; one that has just been started may not be there yet.
     pub async fn worker(&self, target: &Target) -> Result<(), VerifyError> {
-        let began = Instant::now();
-        let worker = loop {
-            match worker(target) {
-                Err(error) if error.finds_nobody() && began.elapsed() < self.limit => sleep(ASK_EVERY).await,
-                found => break found?,
+        let mut last = None;
+        let proof = async {
+            let worker = loop {
+                match worker(target) {
+                    Err(error) if error.finds_nobody() => last = Some(error.into()),
+                    found => break found?,
+                }
+                sleep(ASK_EVERY).await;
+            };
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            let question = ping(worker.process(), &host).ok_or(VerifyError::Unknown(worker.process().pid))?;
+            if !worker.process().is_ours() {
+                return Err(VerifyError::Stranger(worker.process().pid));
+            }
+            let environment = worker.process().environment();
+            loop {
+                match run_in(&question, Some(&environment), self.limit).await {
+                    Err(error @ (CommandError::Failed { .. } | CommandError::TooSlow { .. })) => {
+                        last = Some(VerifyError::Ping(error));
+                    }
+                    answered => return answered.map_err(VerifyError::Ping),
+                }
+                sleep(ASK_EVERY).await;
             }
         };
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let question = ping(worker.process(), &host).ok_or(VerifyError::Unknown(worker.process().pid))?;
-        if !worker.process().is_ours() {
-            return Err(VerifyError::Stranger(worker.process().pid));
+        match awake::timeout(self.limit, proof).await {
+            Ok(proved) => proved,
+            Err(TooLate) => Err(last.unwrap_or(VerifyError::Worker(self.limit))),
         }
-        ask_worker(&question, Some(&worker.process().environment()), self.limit.saturating_sub(began.elapsed())).await
     }
 
     /// Proves that a beat lives that is not this one.
     pub async fn beat(&self, below: Option<i32>, before: Option<i32>) -> Result<(), VerifyError> {
-        let began = Instant::now();
-        while began.elapsed() < self.limit {
-            let table = Table::read().map_err(|source| GunicornError::Look("celery beat", source))?;
-            let is_ours = |process: &&Process| below.is_none_or(|ancestor| table.descends(process.pid, ancestor));
-            // It arranges for its own end only once its config is loaded.
-            let is_new = |process: &&Process| Some(process.pid) != before && process.catches(Signal::TERM);
-            let new = mains(&table, Kind::Beat).filter(is_ours).find(is_new).cloned();
-            sleep(LIVES_FOR).await;
-            if new.is_some_and(|new| new.is_alive()) {
-                return Ok(());
+        let proof = async {
+            loop {
+                let table = Table::read().map_err(|source| GunicornError::Look("celery beat", source))?;
+                let is_ours = |process: &&Process| below.is_none_or(|ancestor| table.descends(process.pid, ancestor));
+                // It arranges for its own end only once its config is loaded.
+                let is_new = |process: &&Process| Some(process.pid) != before && process.catches(Signal::TERM);
+                let new = mains(&table, Kind::Beat).filter(is_ours).find(is_new).cloned();
+                sleep(LIVES_FOR).await;
+                if new.is_some_and(|new| new.is_alive()) {
+                    return Ok(());
+                }
             }
-        }
-        Err(VerifyError::Beat(self.limit))
+        };
+        awake::timeout(self.limit, proof).await.unwrap_or(Err(VerifyError::Beat(self.limit)))
     }
 }
 
@@ -245,22 +282,4 @@ pub fn beat_below(below: Option<i32>) -> Option<i32> {
     mains(&table, Kind::Beat)
         .find(|process| below.is_none_or(|ancestor| table.descends(process.pid, ancestor)))
         .map(|beat| beat.pid)
-}
-
-/// Asks a worker by this command, such as `celery --app=… inspect ping -d celery@host`, until it answers or the limit is reached: one that has
-/// just been told to start anew answers after some seconds.
-pub async fn worker_answers(question: &[String], limit: Duration) -> Result<(), VerifyError> {
-    ask_worker(question, None, limit).await
-}
-
-async fn ask_worker(question: &[String], environment: Option<&[(String, String)]>, limit: Duration) -> Result<(), VerifyError> {
-    let began = Instant::now();
-    loop {
-        let left = limit.saturating_sub(began.elapsed());
-        match run_in(question, environment, left).await {
-            Ok(()) => return Ok(()),
-            Err(CommandError::Failed { .. }) if began.elapsed() + ASK_EVERY < limit => sleep(ASK_EVERY).await,
-            Err(error) => return Err(VerifyError::Ping(error)),
-        }
-    }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::wire::{Reply, Request};
+use crate::processes::awake;
 
 /// How long an answer may take: the supervisor does nothing else.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -97,7 +98,7 @@ impl Asking {
                 }
             }
         };
-        tokio::time::timeout(RESTART_LIMIT, done).await.map_err(|_| AskError::TooSlow(RESTART_LIMIT))?
+        awake::timeout(RESTART_LIMIT, done).await.map_err(|_| AskError::TooSlow(RESTART_LIMIT))?
     }
 
     /// The processes that signals to the command go to; none where it was not started yet.

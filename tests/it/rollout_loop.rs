@@ -21,6 +21,7 @@ use setkeeper::reconcile::config::{ConfigLoop, Outcome};
 use setkeeper::reconcile::resolve::ResolveLoop;
 use setkeeper::render::renderer::{Renderer, Sources, Target as Place};
 use setkeeper::rollout::job::{Bad, Canaries, Leave, Place as Turn, Proof as Due, ReloadFailed, Rules, Target};
+use setkeeper::rollout::target::Goal;
 use setkeeper::world::{Board, Fault, FaultKind, Host, Proof};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -44,6 +45,8 @@ struct Machine {
     /// Whether a check never ends.
     endless: watch::Sender<bool>,
     disk_is_full: watch::Sender<bool>,
+    /// Whether ZooKeeper is away.
+    is_alone: watch::Sender<bool>,
     bad: watch::Sender<Vec<String>>,
     forgotten: watch::Sender<Vec<Revision>>,
 }
@@ -59,6 +62,7 @@ impl Default for Machine {
             broken: watch::Sender::default(),
             endless: watch::Sender::default(),
             disk_is_full: watch::Sender::default(),
+            is_alone: watch::Sender::default(),
             bad: watch::Sender::default(),
             forgotten: watch::Sender::default(),
         }
@@ -160,6 +164,9 @@ impl Host for Machine {
     async fn verify(&mut self, revision: &Revision) -> Result<(), Fault> {
         self.note("verify");
         tokio::time::sleep(Duration::from_millis(50)).await;
+        if *self.target.borrow() == Target::Absent {
+            return Err(refused("nobody answers"));
+        }
         let loaded = String::from_utf8(self.loaded.borrow().clone()).unwrap();
         let is_it = revision.is_unnamed() || loaded.contains(revision.as_str());
         let is_well = !self.broken.borrow().iter().any(|broken| loaded.contains(broken));
@@ -179,7 +186,7 @@ impl Board for Alone {
     }
 
     fn connected(&self) -> bool {
-        true
+        !*self.machine.is_alone.borrow()
     }
 
     async fn changed(&mut self) {
@@ -198,7 +205,7 @@ impl Board for Alone {
         Ok(())
     }
 
-    async fn take(&mut self, _: &Revision) -> Result<Leave, Fault> {
+    async fn take(&mut self, _: &Goal) -> Result<Leave, Fault> {
         self.machine.note("take a slot");
         let until = Instant::now() + Duration::from_secs(60);
         self.lease = Some(until);
@@ -273,6 +280,7 @@ impl Agent {
                 canary_wait: soon,
                 reload_limit: Duration::from_secs(10),
                 verify_limit: Duration::from_secs(10),
+                alone_after: Duration::from_millis(300),
                 ask_every: soon,
                 jitter: 0.01,
             },
@@ -584,4 +592,52 @@ async fn a_superset_that_starts_just_before_an_install_is_told_and_one_that_star
     tokio::time::sleep(Duration::from_millis(700)).await;
     agent.runs_still("A = 3");
     assert_eq!(reloads(&agent), 1, "it has loaded what lies there");
+}
+
+#[tokio::test]
+async fn law_1_a_way_that_a_crash_cut_off_is_gone_back_although_zookeeper_stays_away() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.stop().await;
+    // An earlier run was killed between the reload and its proof.
+    let cut_off = FileSeen { mode: 0o640, bytes: b"A = 2\n".to_vec() };
+    agent.machine.disk.send_modify(|disk| drop(disk.insert(FILE.into(), cut_off.clone())));
+    agent.machine.loaded.send_replace(cut_off.bytes);
+    agent.memory.send_modify(|memory| memory.journal.live = None);
+    agent.machine.is_alone.send_replace(true);
+    agent.tree = watch::Sender::default();
+    agent.start();
+    let is_back = |loaded: &Vec<u8>| String::from_utf8_lossy(loaded).contains("A = 1");
+    tokio::time::timeout(PATIENCE, agent.machine.loaded.subscribe().wait_for(is_back)).await.unwrap().unwrap();
+    let live = |memory: &LastGood| memory.journal.live.is_some() && memory.journal.live == memory.journal.good;
+    tokio::time::timeout(PATIENCE, agent.memory.subscribe().wait_for(live)).await.unwrap().unwrap();
+    // What is new waits for ZooKeeper.
+    agent.publish("A: 3");
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    agent.runs_still("A = 1");
+    agent.machine.is_alone.send_replace(false);
+    agent.runs("A = 3").await;
+}
+
+#[tokio::test]
+async fn a_host_whose_superset_was_away_while_it_went_back_is_well_again_once_that_is_proved() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.machine.broken.send_replace(vec!["A = 2"]);
+    let proofs = |did: &Vec<String>| did.iter().filter(|did| *did == "verify").count();
+    let before = proofs(&agent.machine.did());
+    agent.publish("A: 2");
+    let begins = |did: &Vec<String>| proofs(did) > before;
+    tokio::time::timeout(PATIENCE, agent.machine.did.subscribe().wait_for(begins)).await.unwrap().unwrap();
+    agent.machine.target.send_replace(Target::Absent);
+    agent.is("sick", |outcome| outcome.state == State::Failed).await;
+    assert!(agent.machine.bad.borrow().is_empty(), "nobody can say what is wrong");
+    agent.machine.broken.send_replace(Vec::new());
+    agent.machine.loaded.send_replace(agent.machine.live().into_bytes());
+    agent.machine.target.send_replace(Target::Running);
+    agent.runs("A = 2").await;
 }

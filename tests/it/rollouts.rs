@@ -55,6 +55,7 @@ struct Seen {
     taken_over: u32,
     sick: u32,
     started: u32,
+    back_alone: u32,
 }
 
 impl Seen {
@@ -67,11 +68,14 @@ impl Seen {
         self.taken_over += other.taken_over;
         self.sick += other.sick;
         self.started += other.started;
+        self.back_alone += other.back_alone;
     }
 
     fn all_happened(&self) -> bool {
-        let Self { arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started } = *self;
-        [arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started].iter().all(|count| *count > 0)
+        let Self { arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started, back_alone } = *self;
+        [arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started, back_alone]
+            .iter()
+            .all(|count| *count > 0)
     }
 }
 
@@ -181,6 +185,7 @@ impl Cluster {
                 canary_wait: Duration::from_secs(120),
                 reload_limit: RELOAD_LIMIT,
                 verify_limit: VERIFY_LIMIT,
+                alone_after: Duration::from_secs(15),
                 ask_every: Duration::from_secs(3),
                 jitter: rng.random_range(0.8..1.2),
             };
@@ -408,7 +413,7 @@ impl Cluster {
                 self.seen.invalid += u32::from(tree.is_invalid);
                 Outcome::Checked(if tree.is_invalid { Verdict::Invalid("it raises".to_owned()) } else { Verdict::Proven })
             }
-            Job::TakeSlot(_) => Outcome::Slot(self.take_slot(index)),
+            Job::TakeSlot(goal) => Outcome::Slot(self.take_slot(index, goal)),
             Job::Install(revision) => {
                 if is_unlucky {
                     return Outcome::Installed(Err("the disk is full".to_owned()));
@@ -466,7 +471,7 @@ impl Cluster {
         }
     }
 
-    fn take_slot(&mut self, index: usize) -> Leave {
+    fn take_slot(&mut self, index: usize, goal: &Goal) -> Leave {
         let now = self.now;
         if !self.hosts[index].connected {
             return Leave::NotNow;
@@ -479,6 +484,9 @@ impl Cluster {
             Move::Take { number, from, .. } => (number as usize, from),
             Move::Wait { .. } => return Leave::NotNow,
         };
+        if !goal.is_back() && self.rollout.bars(&goal.release, Some(&goal.revision)).is_some() {
+            return Leave::NotNow;
+        }
         self.seen.taken_over += u32::from(from.is_some());
         self.versions += 1;
         self.slots[number] = Some(Slot { owner: index, version: self.versions });
@@ -553,12 +561,12 @@ impl Cluster {
                 }
                 assert!(!leased || reloading < self.slots.len(), "law 5: {} reload at once", reloading + 1);
                 assert!(leased || is_good(revision), "law 5: {revision} is loaded without a slot");
+                self.seen.back_alone += u32::from(!host.connected && host.slot.is_none());
             }
-            Job::TakeSlot(revision) => {
+            Job::TakeSlot(goal) => {
                 assert!(host.connected, "law 1: begun without ZooKeeper");
-                let release = Release::new(revision.as_str().split('-').next().unwrap());
-                let is_bad = host.rollout.bars(&release, Some(revision)).is_some();
-                assert!(!is_bad || is_good(revision), "law 6: {revision} proved bad and is begun");
+                let is_bad = host.rollout.bars(&goal.release, Some(&goal.revision)).is_some();
+                assert!(!is_bad || is_good(&goal.revision), "law 6: {} proved bad and is begun", goal.revision);
             }
             _ => {}
         }

@@ -32,6 +32,9 @@ pub(in crate::agent) fn way(settings: &Settings, supervisor: Option<i32>) -> any
     })
 }
 
+/// How long an agent that has just started waits for ZooKeeper until it ends alone what an earlier run has begun.
+const ALONE_AFTER: Duration = Duration::from_secs(15);
+
 /// How a release gets onto this instance.
 fn rules(settings: &Settings, is_shared: bool) -> Rules {
     let (rollout, limit) = (&settings.rollout, settings.verify.timeout);
@@ -51,6 +54,7 @@ fn rules(settings: &Settings, is_shared: bool) -> Rules {
         canary_wait: rollout.canary_wait,
         reload_limit: reload_limit(limit),
         verify_limit: limit,
+        alone_after: ALONE_AFTER,
         ask_every: LOOK,
         jitter: rand::rng().random_range(0.8..1.2),
     }

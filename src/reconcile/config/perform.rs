@@ -35,7 +35,7 @@ impl<H: Host, B: Board> Running<H, B> {
                     () = cancel.cancelled() => return None,
                 }
             }
-            Job::TakeSlot(revision) => Outcome::Slot(self.given.board.take(&revision).await.unwrap_or_else(|fault| {
+            Job::TakeSlot(goal) => Outcome::Slot(self.given.board.take(&goal).await.unwrap_or_else(|fault| {
                 warn!(error = %fault, "failed to take a slot");
                 Leave::NotNow
             })),

@@ -5,16 +5,17 @@
 //! law 5 (nothing begins without a slot whose lease outlasts it) and law 6 (what proved bad here is not tried again; a
 //! sick host tells nobody). It does not choose the release, nor does it know who else is at work.
 
+mod next;
 mod record;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::job::{Bad, Canaries, Job, Place, Proof, Rules, Target, Verdict, View};
+use super::job::{Bad, Job, Place, Rules, Target, Verdict};
 use super::journal::{Blame, Journal, Refusal};
 use super::target::Goal;
-use crate::model::digest::{Release, Revision};
+use crate::model::digest::Revision;
 use crate::model::rollout::{REMEMBERED, Rollout};
 
 /// The first rest after a failure, and the longest.
@@ -39,6 +40,8 @@ pub struct Course {
     canaries: Patience,
     /// Whom a reload concerns, as last seen.
     target: Target,
+    /// Since when ZooKeeper is away.
+    alone_since: Option<Instant>,
     /// What the cluster was told and has not shown yet: that it is not there means nothing.
     told: BTreeSet<Revision>,
     under_way: Option<Job>,
@@ -96,6 +99,7 @@ impl Course {
             rest: None,
             canaries: Patience::default(),
             target: Target::Nobody,
+            alone_since: None,
             told: BTreeSet::new(),
             under_way: None,
         }
@@ -173,116 +177,6 @@ impl Course {
         self.slot = until;
     }
 
-    /// The next job that may begin at `now`; none while one is under way.
-    pub fn next(&mut self, now: Instant, view: View) -> Option<Job> {
-        self.canaries.pass(now, view.canaries == Canaries::Awaited && !view.paused && view.connected);
-        self.target = view.target;
-        if self.under_way.is_none() {
-            self.under_way = self.tell(now, view).or_else(|| self.advance(now, view));
-            return self.under_way.clone();
-        }
-        None
-    }
-
-    fn tell(&self, now: Instant, view: View) -> Option<Job> {
-        if !view.connected || self.leg != Leg::Idle || self.asked_lately(now) {
-            return None;
-        }
-        let (revision, refusal) = self.untold()?;
-        let goal = Goal { release: refusal.release.clone(), revision: revision.clone() };
-        Some(Job::Quarantine(Bad { goal, why: refusal.why.clone() }))
-    }
-
-    /// What proved bad here and is not known to the cluster.
-    fn untold(&self) -> Option<(&Revision, &Refusal)> {
-        let Journal { live, good, refused } = &self.journal;
-        let is_well = live.is_some() && live == good;
-        refused.iter().find(|(_, refusal)| match refusal.blame {
-            Blame::Invalid => true,
-            Blame::Unverified => is_well,
-            _ => false,
-        })
-    }
-
-    fn asked_lately(&self, now: Instant) -> bool {
-        self.ask_at.is_some_and(|at| at > now)
-    }
-
-    fn advance(&mut self, now: Instant, view: View) -> Option<Job> {
-        match &self.leg {
-            Leg::Forward(goal, At::Install) => Some(Job::Install(goal.revision.clone())),
-            Leg::Forward(goal, At::Reload) => {
-                let revision = goal.revision.clone();
-                if self.target != Target::Running || self.outlasts(now, self.rules.reload_limit) {
-                    self.journal.live = None;
-                    return Some(Job::Reload(revision));
-                }
-                // Superset has not been told yet: putting the files back is all.
-                self.turn_back("the slot's lease ran out before the reload".to_owned(), false, true, now);
-                self.advance(now, view)
-            }
-            Leg::Forward(_, At::Soak(until)) if *until > now => None,
-            Leg::Forward(goal, At::Verify | At::Soak(_)) => Some(Job::Verify(goal.revision.clone())),
-            Leg::Back { at, .. } if self.is_rested(now) => {
-                let good = self.journal.good.clone()?;
-                Some(match at {
-                    At::Install => Job::Install(good),
-                    At::Reload => Job::Reload(good),
-                    At::Verify | At::Soak(_) => Job::Verify(good),
-                })
-            }
-            Leg::Back { .. } => None,
-            Leg::Idle => self.begin(now, view),
-        }
-    }
-
-    fn begin(&mut self, now: Instant, view: View) -> Option<Job> {
-        let meant = self.meant().filter(|_| self.is_rested(now));
-        let Some(goal) = meant.filter(|goal| !self.runs(&goal.revision)) else {
-            return self.give_back(now, view);
-        };
-        let is_live = self.journal.live.as_ref() == Some(&goal.revision);
-        if self.waits_for_superset(&goal.revision) || (!is_live && !view.connected) {
-            return None;
-        }
-        if self.slot.is_some() && self.slot_for.as_ref() != Some(&goal.revision) && self.journal.live.is_some() {
-            // It was for another release, or another run: this one waits for its turn as any does.
-            return self.give_back(now, view);
-        }
-        if !is_live && self.must_check(&goal.revision) {
-            return Some(Job::Check(goal));
-        }
-        if !is_live && self.target == Target::Running && self.rules.place == Place::Alone && !self.is_settled(now) {
-            return None;
-        }
-        if !is_live && self.target == Target::Running && !self.has_leave(now) {
-            if !self.may_ask(now, view) {
-                return self.give_back(now, view);
-            }
-            return Some(Job::TakeSlot(goal.revision));
-        }
-        let revision = goal.revision.clone();
-        self.leg = Leg::Forward(goal, At::Install);
-        Some(Job::Install(revision))
-    }
-
-    /// What this instance is to run: the goal, or what ran well last where the goal proved bad here.
-    fn meant(&self) -> Option<Goal> {
-        let Some((goal, _)) = &self.goal else { return self.unfinished() };
-        if self.refusal(&goal.revision).is_none() {
-            return Some(goal.clone());
-        }
-        let good = self.journal.good.clone()?;
-        Some(Goal { release: goal.release.clone(), revision: good })
-    }
-
-    /// What ran well last, where a way to it or from it was cut off and nothing else is meant: the tree is held, or not read yet.
-    fn unfinished(&self) -> Option<Goal> {
-        let good = self.journal.good.clone().filter(|good| self.target != Target::Unstarted && !self.runs(good))?;
-        // Which release it came from matters to nobody: it is not refused.
-        Some(Goal { release: Release::new(""), revision: good })
-    }
-
     /// Why a revision is not tried; one that failed is not tried either while nobody can say whether it runs well now.
     fn refusal(&self, revision: &Revision) -> Option<&Refusal> {
         let is_forgiven = |refusal: &&Refusal| refusal.blame == Blame::Forgiven && self.target != Target::Absent;
@@ -304,58 +198,6 @@ impl Course {
     pub fn runs(&self, revision: &Revision) -> bool {
         let Journal { live, good, .. } = &self.journal;
         [&self.installed, live, good].into_iter().all(|known| known.as_ref() == Some(revision))
-    }
-
-    /// What ran well here needs no proof; what was proven needs no other.
-    fn must_check(&self, revision: &Revision) -> bool {
-        let is_due = match self.rules.proof {
-            Proof::Always => true,
-            Proof::WhereTold => self.target != Target::Nobody,
-            Proof::Never => false,
-        };
-        is_due && self.journal.good.as_ref() != Some(revision) && !matches!(self.verdicts.get(revision), Some(Verdict::Proven))
-    }
-
-    fn may_ask(&self, now: Instant, view: View) -> bool {
-        self.is_settled(now) && !self.asked_lately(now) && !view.paused && self.may_follow(view.canaries)
-    }
-
-    fn is_settled(&self, now: Instant) -> bool {
-        self.goal.as_ref().is_none_or(|(_, since)| *since + self.rules.settle <= now)
-    }
-
-    /// Whether all that is left is that Superset starts, which is not our doing, and is asked whether it runs well.
-    pub(super) fn waits_for_superset(&self, revision: &Revision) -> bool {
-        self.target == Target::Absent
-            && [&self.installed, &self.journal.live].into_iter().all(|known| known.as_ref() == Some(revision))
-    }
-
-    /// Canaries first; for those that never come, the wait ends.
-    fn may_follow(&self, canaries: Canaries) -> bool {
-        let is_over = canaries == Canaries::Awaited && self.canaries.spent >= self.rules.canary_wait;
-        self.rules.place != Place::InTurn || canaries == Canaries::Done || is_over
-    }
-
-    fn has_leave(&self, now: Instant) -> bool {
-        self.outlasts(now, self.rules.reload_limit + self.rules.verify_limit)
-    }
-
-    /// Whether the slot is ours for as long as something takes that begins now.
-    fn outlasts(&self, now: Instant, takes: Duration) -> bool {
-        self.rules.place == Place::Alone || self.slot.is_some_and(|until| now + takes <= until)
-    }
-
-    fn give_back(&mut self, now: Instant, view: View) -> Option<Job> {
-        let until = self.slot?;
-        if until <= now {
-            self.slot = None;
-            return None;
-        }
-        (view.connected && !self.asked_lately(now)).then_some(Job::FreeSlot)
-    }
-
-    fn is_rested(&self, now: Instant) -> bool {
-        self.rest.as_ref().is_none_or(|rest| rest.until <= now)
     }
 
     fn rest(&mut self, why: String, now: Instant) {

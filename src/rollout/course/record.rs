@@ -22,7 +22,7 @@ impl Course {
             }
             Outcome::Slot(Leave::Until(until)) => {
                 self.slot = Some(until);
-                self.slot_for = if let Some(Job::TakeSlot(revision)) = job { Some(revision) } else { None };
+                self.slot_for = if let Some(Job::TakeSlot(goal)) = job { Some(goal.revision) } else { None };
             }
             Outcome::Installed(result) => self.installed(result, now),
             Outcome::Reloaded(result) => self.reloaded(result, now),

@@ -18,7 +18,8 @@ impl Course {
         let canaries = self.canaries.since.map(|since| since + self.rules.canary_wait.saturating_sub(self.canaries.spent));
         let rest = self.rest.as_ref().map(|rest| rest.until);
         let soaked = if let Leg::Forward(_, At::Soak(until)) = self.leg { Some(until) } else { None };
-        [settled, canaries, rest, soaked, self.ask_at, self.slot].into_iter().flatten().filter(|at| *at > now).min()
+        let alone = self.alone_since.map(|since| since + self.rules.alone_after);
+        [settled, canaries, rest, soaked, alone, self.ask_at, self.slot].into_iter().flatten().filter(|at| *at > now).min()
     }
 
     /// What this instance is doing, and why it is not further.

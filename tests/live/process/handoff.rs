@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Stand, gunicorns, own_pid_file};
+use crate::support::eventually;
 use crate::support::load::{Load, assert_unharmed};
 use crate::support::services::Superset;
 
@@ -57,24 +58,46 @@ async fn a_config_that_does_not_load_leaves_the_old_gunicorn_serving() {
     stand.agent.stop().await;
 }
 
-#[tokio::test]
-async fn an_interrupted_handoff_is_finished_by_the_next_agent() {
-    let stand = Stand::new("interrupted", Superset::place("", &[])).supervising().started().await;
-    let (load, old) = (Load::on(&stand.superset.url), stand.master());
-    stand.publish("ROW_LIMIT: 2\n");
+/// Waits until a handoff to this config is under way, publishes another, and kills the agent.
+async fn interrupt(stand: &Stand, config: &str, next: &str) {
+    stand.publish(config);
     let began = Instant::now();
     while !stand.agent.log().contains("a new gunicorn starts") {
         assert!(began.elapsed() < Duration::from_secs(30), "{}", stand.agent.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    stand.publish(next);
     let agent = super::agent_of(stand.agent.pid());
     rustix::process::kill_process(rustix::process::Pid::from_raw(agent.pid).unwrap(), rustix::process::Signal::KILL).unwrap();
     super::gone(&agent).await;
+}
+
+#[tokio::test]
+async fn an_interrupted_handoff_is_finished_by_the_next_agent() {
+    let stand = Stand::new("interrupted", Superset::place("", &[])).supervising().started().await;
+    let (load, old) = (Load::on(&stand.superset.url), stand.master());
+    interrupt(&stand, "ROW_LIMIT: 2\n", "ROW_LIMIT: 2\n").await;
     stand.serves("ROW_LIMIT = 2").await;
     super::gone(&old).await;
     assert_eq!(gunicorns(stand.agent.pid().cast_signed()).len(), 1);
     assert!(stand.agent.log().contains("found a handoff that was interrupted"));
     assert_unharmed("an interrupted handoff", &load.figures().await);
+}
+
+#[tokio::test]
+async fn an_interrupted_handoff_to_what_is_no_longer_wanted_is_undone() {
+    let stand = Stand::new("undone", Superset::place("", &[])).supervising().started().await;
+    let (load, good) = (Load::on(&stand.superset.url), stand.superset.revision().await);
+    interrupt(&stand, "ROW_LIMIT: 2\n", "ROW_LIMIT: 1\n").await;
+    for said in ["it has loaded other files than those that are wanted", "the new gunicorn has taken over"] {
+        eventually(said, async || stand.agent.log().contains(said).then_some(())).await;
+    }
+    stand.serves("ROW_LIMIT = 1").await;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        assert_eq!(stand.superset.revision().await, good);
+    }
+    assert_unharmed("a handoff that was undone", &load.figures().await);
 }
 
 #[tokio::test]

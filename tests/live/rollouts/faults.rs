@@ -67,17 +67,27 @@ async fn law_1_without_zookeeper_no_rollout_begins_and_one_under_way_ends() {
 
 #[tokio::test]
 async fn a_slot_whose_holder_stops_for_ever_is_taken_over_after_its_lease() {
+    frozen("soaking", "next job=Verify", 2).await;
+}
+
+#[tokio::test]
+async fn law_6_an_agent_that_was_frozen_amid_a_proof_blames_nobody_when_it_wakes() {
+    frozen("proving", "next job=Verify", 1).await;
+}
+
+/// Freezes whoever holds the slot once its log has `job` so many times, until the other has taken its slot and gone on.
+async fn frozen(cluster: &str, job: &str, times: usize) {
     let short = |mut member: Member| {
         member.agent.set("verify.timeout", json!("12s"));
-        member.agent.set("rollout.soak", json!("10s"));
+        member.agent.set("rollout.soak", json!("3s"));
         member.beside()
     };
-    let crew = Crew::of("frozen", 2, short).await;
+    let crew = Crew::of(cluster, 2, short).await;
+    let begun: Vec<_> = crew.members.iter().map(|member| member.agent.log().matches(job).count()).collect();
     crew.tree.fragment("10-base", "ROW_LIMIT: 2").await;
-    let holder = eventually("one of them soaks", async || {
-        let holder = crew.slots().await.into_iter().next()?;
-        let at = crew.members.iter().position(|member| member.agent.id == holder)?;
-        crew.members[at].agent.rendered()?.contains("ROW_LIMIT = 2\n").then_some(at)
+    let holder = eventually("one of them is at it", async || {
+        let is_at_it = |at: &usize| crew.members[*at].agent.log().matches(job).count() == begun[*at] + times;
+        (0..2).find(is_at_it)
     })
     .await;
     crew.members[holder].agent.freeze();
@@ -87,4 +97,5 @@ async fn a_slot_whose_holder_stops_for_ever_is_taken_over_after_its_lease() {
     crew.members[holder].runs("ROW_LIMIT = 2").await;
     eventually("every slot is free", async || crew.slots().await.is_empty().then_some(())).await;
     crew.completed().await;
+    assert!(crew.quarantine().await.is_empty());
 }

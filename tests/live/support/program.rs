@@ -293,7 +293,8 @@ impl Agent {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("the status of {} never was: {what}\n{last:#}", self.id);
+        let own = &last["instance"];
+        panic!("the status of {} never was: {what}, but {} ({})\n{last:#}", self.id, own["state"], own["error"]);
     }
 
     /// Waits until what it runs is what the tree wants.
