@@ -50,8 +50,8 @@ def raise_loopback():
         fcntl.ioctl(handle, 0x8914, struct.pack("16sH", b"lo", up))  # SIOCSIFFLAGS
 
 
-def get(path, timeout=30):
-    """Status and headers of Superset's answer; nothing where it does not answer."""
+def get(path, timeout=120):
+    """Status, headers and text of what Superset answers; no status where it does not. Patient: a HUP has everybody wait."""
     connection = http.client.HTTPConnection("127.0.0.1", 8088, timeout=timeout)
     try:
         connection.request("GET", path)
@@ -382,11 +382,13 @@ def image():
     seen = json.loads(podman("image", "inspect", AGENT_IMAGE).stdout)[0]
     config = seen["Config"]
     assert seen["Size"] <= LARGEST_IMAGE, seen["Size"]
+    # The program was built outside; by the same command.
+    assert "RUN make static STATIC=/setkeeper\n" in (chart.HERE.parents[2] / "deploy" / "Dockerfile").read_text()
     user = config["User"].split(":")
     assert all(part.isdigit() and part != "0" for part in user) and len(user) == 2, user
     for label in ("title", "description", "source", "licenses", "version", "revision"):
         assert config["Labels"].get(f"org.opencontainers.image.{label}"), label
-    assert seen["HealthCheck" if "HealthCheck" in seen else "Healthcheck"]["Test"] == ["CMD", "/usr/local/bin/setkeeper", "health"], seen
+    assert seen.get("HealthCheck", seen.get("Healthcheck"))["Test"] == ["CMD", "/usr/local/bin/setkeeper", "health"], seen
     # What a container gets besides is podman's.
     own = ("dev/", "proc/", "sys/", "run/", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab")
     kept = {name for name in files_of(AGENT_IMAGE) if not name.startswith(own)}

@@ -404,6 +404,7 @@ class Overlay(unittest.TestCase):
                     pod = yaml.safe_load(helm(major, "template", RELEASE, folder, values=chart_values).stdout)
                 for version in KUBERNETES:
                     kubernetes_validate.validate(pod, version, strict=True)
+                self.assertIn("setkeeper", pod["spec"]["initContainers"][-1]["image"], "the last gets that chart's variables")
                 copies = [c["command"][:2] for c in pod["spec"]["initContainers"] if "setkeeper" in c["image"]]
                 self.assertEqual(copies, [["/usr/local/bin/setkeeper", "install"]])
                 script = pod["spec"]["containers"][0]["command"][-1]
