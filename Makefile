@@ -55,7 +55,7 @@ static: ## build the program so that it needs no C library, for images (STATIC=F
 	strip -o '$(STATIC)' "$${CARGO_TARGET_DIR:-target}/$$triple/release/setkeeper"
 
 test-deploy-kube: render-kube ## the image and the chart's pods, run by podman with a real Superset (needs root)
-	tests/services/setup zookeeper superset
+	tests/services/setup zookeeper redis superset
 	SETKEEPER_STATIC='$(abspath $(STATIC))' tests/deploy/kube/setup pods
 	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run pods
 

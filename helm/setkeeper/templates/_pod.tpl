@@ -202,6 +202,8 @@ env:
   - {name: SUPERSET_HOME, value: /app/superset_home}
   # Gunicorn and others write there.
   - {name: HOME, value: /app/superset_home}
+  # What is said is in the log at once.
+  - {name: PYTHONUNBUFFERED, value: "1"}
   # The commands of Superset 4.1 and 5.0 need it.
   - {name: FLASK_APP, value: "superset.app:create_app()"}
   {{- if .agent }}

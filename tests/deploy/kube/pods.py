@@ -86,16 +86,27 @@ class Users:
         return [status for status in self.answers if status != 200]
 
 
-class Zookeeper:
-    def __init__(self, folder):
-        words = [str(SERVICES / "zookeeper"), "run", "--port", "2181", "--dir", str(folder)]
-        self.log = open(folder / "log", "wb")
-        self.process = subprocess.Popen(words, stdout=self.log, stderr=self.log)
-        eventually("ZooKeeper serves", lambda: setkeeper("config", "get", check=False).returncode == 0)
+class Services:
+    """A ZooKeeper and a Redis."""
 
-    def end(self):
-        self.process.terminate()
-        self.process.wait(20)
+    def __init__(self, folder):
+        self.processes = [self.start(name, port, folder / name) for name, port in (("zookeeper", 2181), ("redis", 6379))]
+
+    def start(self, name, port, folder):
+        folder.mkdir()
+        words = [str(SERVICES / name), "run", "--port", str(port), "--dir", str(folder)]
+        with open(folder / "log", "wb") as log:
+            return subprocess.Popen(words, stdout=log, stderr=log)
+
+    def __enter__(self):
+        eventually("ZooKeeper serves", lambda: setkeeper("config", "get", check=False).returncode == 0)
+        eventually("Redis listens", lambda: socket.socket().connect_ex(("127.0.0.1", 6379)) == 0)
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.terminate()
+        for process in self.processes:
+            process.wait(20)
 
 
 def setkeeper(*words, check=True):
@@ -111,10 +122,10 @@ def instances():
 class Scenario:
     """One pod in one mode, from its start to its end."""
 
-    def __init__(self, name, values, folder, agent):
+    def __init__(self, name, values, folder, agent, component="web"):
         objects = chart.rendered(chart.MAJORS[-1], chart.merged(VALUES, values))
         self.name, self.agent = name, agent
-        self.pod = Pod(objects, f"{chart.RELEASE}-setkeeper-web", name, Path(folder) / name)
+        self.pod = Pod(objects, f"{chart.RELEASE}-setkeeper-{component}", name, Path(folder) / name)
         self.superset = "superset"
 
     def play(self):
@@ -324,6 +335,41 @@ class OwnImage(Sidecar):
         return self.comes_after(before)
 
 
+class Celery(Scenario):
+    """A worker or a beat, which serve nobody: what they do is in their log, and in what their agent has verified."""
+
+    def __init__(self, component, agent, started, folder):
+        values = {component: {"enabled": True}, "superset": {"secret": {"celeryBroker": "redis://127.0.0.1:6379/0"}}}
+        super().__init__(component, values, folder, agent, component)
+        self.started = started
+
+    def steps(self):
+        return [self.order, self.no_more_than_needed, self.change, self.leave]
+
+    def starts(self):
+        return self.pod.log(self.superset).count(self.started)
+
+    def order(self):
+        self.pod.start()
+        eventually("it has started", lambda: self.starts() == 1, 120)
+        own = eventually("the instance is in sync", self.in_sync, 120)
+        assert own["labels"]["role"] == self.name, own
+        return "it starts with the first config"
+
+    def change(self):
+        self.set("ROW_LIMIT", "7")
+        assert self.starts() == 2, self.pod.log(self.superset)
+        assert "ROW_LIMIT = 7" in (self.pod.volume("rendered") / "superset_config.py").read_text()
+        return "a change in ZooKeeper has it start anew, in its container, and is verified"
+
+    def leave(self):
+        """TERM to the pod: it ends, its agent, and the record is gone at once"""
+        for container in [self.superset, *(one["name"] for one in self.pod.sidecars)]:
+            took, code = self.pod.stop(container, 60)
+            assert code == 0, (container, code, took)
+        assert self.name not in instances(), "a record outlives its agent"
+
+
 def merged_mode(values):
     return chart.merged({"mode": "supervisor"}, values)
 
@@ -426,20 +472,16 @@ def main():
             ("a pod with the agent as a native sidecar", lambda: Sidecar("sidecar", {}, folder)),
             ("a pod with the agent in front of Superset", lambda: Supervised("supervised", {}, folder)),
             ("a pod with the agent in its own image", lambda: OwnImage("own", {"agent": {"runIn": "own", "image": {"tag": "python"}}}, folder)),
+            ("a worker's pod, with a sidecar", lambda: Celery("worker", "setkeeper", "-------------- [queues]", folder)),
+            ("a beat's pod, supervised", lambda: Celery("beat", "superset", "is starting.", folder)),
         ]
         wanted = os.environ.get("POD", "")
         for title, scenario in scenarios:
             if wanted not in title:
                 continue
             say(title)
-            place = Path(tempfile.mkdtemp(dir=folder))
-            zookeeper = Zookeeper(place)
-            try:
-                made = scenario()
-                assert made.name, title
-                made.play()
-            finally:
-                zookeeper.end()
+            with Services(Path(tempfile.mkdtemp(dir=folder))):
+                scenario().play()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
