@@ -121,6 +121,10 @@ class Pod:
 
     def remove(self):
         podman("pod", "rm", "--force", "--time", "2", self.name, check=False)
+        # Podman keeps what it made of a ConfigMap for the next pod.
+        for volume in self.spec["volumes"]:
+            if "configMap" in volume:
+                podman("volume", "rm", "--force", volume["configMap"]["name"], check=False)
 
     def volume(self, name):
         return self.folder / "volumes" / name
