@@ -281,7 +281,7 @@ async fn can_list(client: &Client) -> Result<(), CallError> {
             }
             // A host that is busy tells nothing either, as long as there is time.
             Err(CallError::Down(_) | CallError::TimedOut(_) | CallError::BrokenOff(_) | CallError::RateLimited { .. }) => {
-                sleep(ASK_EVERY).await
+                sleep(ASK_EVERY).await;
             }
             Err(error) => return Err(error),
         }
