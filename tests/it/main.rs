@@ -7,6 +7,7 @@ mod cli;
 mod cli_agent;
 mod cli_tree;
 mod connections;
+mod docs;
 mod literals;
 mod papers;
 mod pushes;
