@@ -58,8 +58,7 @@ fn every_command_in_a_block_is_understood() {
 /// The documents, by their names.
 fn documents() -> Vec<(String, String)> {
     let names = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let names = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
-    names.map(|name| (name.clone(), paper(&name))).collect()
+    names.map(|name| format!("docs/{name}")).map(|name| (name.clone(), paper(&name))).collect()
 }
 
 fn headings(text: &str) -> BTreeSet<String> {

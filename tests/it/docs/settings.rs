@@ -16,7 +16,7 @@ use crate::papers::reading::{paper, section, spans, table};
 /// The rows about keys: key, default.
 fn told() -> BTreeMap<String, String> {
     let text = paper("docs/settings.md");
-    let rows = text.split("\n## ").flat_map(|part| table(part)).filter(|row| row.len() == 4 && row[0].starts_with('`'));
+    let rows = text.split("\n## ").flat_map(table).filter(|row| row.len() == 4 && row[0].starts_with('`'));
     rows.map(|row| (code(&row[0]).to_owned(), row[2].clone())).collect()
 }
 
