@@ -7,7 +7,9 @@ export SETKEEPER_CACHE := $(CACHE)
 CARGO ?= cargo
 DENY_VERSION := 0.20
 
-.PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench deny clean
+STATIC ?= target/static/setkeeper
+
+.PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench static test-deploy-kube render-kube deny clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +38,7 @@ live: ## the tests on a real ZooKeeper and a real Superset
 test-matrix: ## the live Superset tests on every supported version
 	tests/services/setup zookeeper mariadb postgres redis superset=6.1.0 superset=5.0.0 superset=4.1.4
 	for version in 6.1.0 5.0.0 4.1.4; do \
-	  SETKEEPER_TEST_SUPERSET=$$version $(CARGO) test --locked --test live -- superset:: check:: --test-threads=2; \
+	  SETKEEPER_TEST_SUPERSET=$$version $(CARGO) test --locked --test live -- superset:: check:: rollouts::good --test-threads=2; \
 	done
 
 soak: ## simulate as many more rollouts as time allows (SEEDS=100000)
@@ -45,6 +47,21 @@ soak: ## simulate as many more rollouts as time allows (SEEDS=100000)
 bench: ## measure speed and memory as ratios to a floor, and write target/bench/report.md
 	tests/services/setup zookeeper superset postgres
 	$(CARGO) bench --locked --bench floor
+
+static: ## build the program so that it needs no C library, for images (STATIC=FILE)
+	triple="$$(rustc -vV | sed -n 's/^host: //p')"; \
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target "$$triple"; \
+	mkdir -p "$$(dirname '$(STATIC)')"; \
+	strip -o '$(STATIC)' "$${CARGO_TARGET_DIR:-target}/$$triple/release/setkeeper"
+
+test-deploy-kube: render-kube ## the image and the chart's pods, run by podman with a real Superset (needs root)
+	tests/services/setup zookeeper redis superset
+	SETKEEPER_STATIC='$(abspath $(STATIC))' tests/deploy/kube/setup pods
+	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run pods
+
+render-kube: static ## the Helm chart, rendered by both majors of Helm and judged
+	tests/deploy/kube/setup render
+	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run render
 
 deny: ## licences, bans and sources of dependencies (ADVISORIES=1: known vulnerabilities too)
 	command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo-deny/bin/cargo-deny || \

@@ -109,8 +109,10 @@ impl Archivist {
             books.keep_at = Some(books.keep_at.map_or(at, |earlier| earlier.min(at)));
         }
         if let Some(fate) = self.record.borrow_and_update().as_ref().and_then(fate)
-            && books.fates.iter().all(|known| differs(known, &fate))
+            && books.fates.last().is_none_or(|last| differs(last, &fate))
         {
+            // One that was meant before and is meant again has an entry of its own for this time.
+            books.noted.retain(|(release, _)| *release != fate.0);
             put(&mut books.fates, fate);
             books.note_at = Some(now + self.settle);
         }

@@ -17,6 +17,7 @@ use crate::desired::resolver::Resolution;
 use crate::files;
 use crate::files::state::{self, LastGood};
 use crate::model::digest::DigestKey;
+use crate::model::instance::role;
 use crate::model::problem::Problem;
 use crate::output::{self, Advice, advised};
 use crate::plan::files::{FileSeen, FileStep, FileWanted, Loaded, plan};
@@ -133,8 +134,7 @@ fn of_files(
         Journal { good: Some(_), .. } => Loaded::Unknown,
         _ => Loaded::Nothing,
     };
-    let labels = &settings.instance.labels;
-    let role = labels.get("role").map_or("", String::as_str);
+    let role = role(&settings.instance.labels);
     // Whether the agent is supervised is not seen from here: what is refused without that counts as a reload.
     let place = Place { role, config: &settings.render.superset_config.path, supervisor: None };
     let tells = Way::from_settings(&settings.reload, &place).map_or(true, |way| way.tells());

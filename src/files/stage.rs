@@ -73,8 +73,6 @@ pub struct Replaced {
     pub path: PathBuf,
     /// In what it differed.
     pub difference: Difference,
-    /// What was there before.
-    pub previous: Option<FileSeen>,
 }
 
 /// What a pass changed; empty where everything was right already.
@@ -126,7 +124,7 @@ impl Stage {
             Difference::Mode => Step::SetMode(wanted.mode & PERMISSIONS),
             Difference::Content => Step::Rename(stage_one(wanted, previous.as_ref())?),
         };
-        let replaced = Replaced { path: wanted.path.clone(), difference, previous };
+        let replaced = Replaced { path: wanted.path.clone(), difference };
         self.staged.push(Staged { replaced, step });
         Ok(difference)
     }

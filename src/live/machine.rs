@@ -115,22 +115,15 @@ impl Host for Machine {
     }
 
     async fn check(&self, key: &DigestKey, revision: &Revision, files: &Proof<'_>) -> Report {
-        match (&self.checker, candidate(files)) {
-            (None, _) => unasked(),
-            (Some(_), Err(why)) => Report::inconclusive(why),
-            (Some(checker), Ok(candidate)) => {
-                let report = checker.check_once(key, revision, &candidate).await;
-                report.unwrap_or_else(|error| Report::inconclusive(line(&error)))
-            }
-        }
+        self.ask(files, async |checker, candidate| {
+            let report = checker.check_once(key, revision, &candidate).await;
+            report.unwrap_or_else(|error| Report::inconclusive(line(&error)))
+        })
+        .await
     }
 
     async fn check_anew(&self, key: &DigestKey, files: &Proof<'_>) -> Report {
-        match (&self.checker, candidate(files)) {
-            (None, _) => unasked(),
-            (Some(_), Err(why)) => Report::inconclusive(why),
-            (Some(checker), Ok(candidate)) => checker.check(key, &candidate).await,
-        }
+        self.ask(files, async |checker, candidate| checker.check(key, &candidate).await).await
     }
 
     async fn forget(&self, revision: &Revision) {
@@ -203,6 +196,15 @@ fn candidate(proof: &Proof<'_>) -> Result<Candidate, String> {
 }
 
 impl Machine {
+    /// What the checker says of these files, where there is one.
+    async fn ask(&self, files: &Proof<'_>, check: impl AsyncFnOnce(&Checker, Candidate) -> Report) -> Report {
+        match (&self.checker, candidate(files)) {
+            (None, _) => unasked(),
+            (Some(_), Err(why)) => Report::inconclusive(why),
+            (Some(checker), Ok(candidate)) => check(checker, candidate).await,
+        }
+    }
+
     /// Whether no Superset runs here: no process of it is found, and nobody answers in its place.
     async fn is_absent(&self) -> bool {
         let found = match &self.way {

@@ -11,6 +11,15 @@ use super::digest::{Release, Revision};
 /// Labels of an instance: `role`, `canary`, `zone`…
 pub type Labels = BTreeMap<String, String>;
 
+/// What an instance does that does not say so.
+pub const USUAL_ROLE: &str = "web";
+
+/// What Superset does there: `web`, `worker`, `beat`.
+#[must_use]
+pub fn role(labels: &Labels) -> &str {
+    labels.get("role").map_or(USUAL_ROLE, String::as_str)
+}
+
 /// The id of an instance: one path segment of a znode.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -9,13 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::digest::{Release, Revision};
-use super::instance::{Instance, InstanceId, State};
+use super::instance::{Instance, InstanceId, State, USUAL_ROLE, role};
 
 /// How many releases that proved bad are remembered.
 pub const REMEMBERED: usize = 20;
-
-/// The role of an instance that has no such label.
-const USUAL_ROLE: &str = "web";
 
 /// The cluster's rollout record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +112,7 @@ pub fn is_completed(release: &Release, live: &[Instance]) -> bool {
         if !has_it(instance) && !is_held {
             return false;
         }
-        let role = instance.labels.get("role").map_or(USUAL_ROLE, String::as_str);
+        let role = role(&instance.labels);
         // A web server that does not run has proved nothing; of other roles nothing answers.
         let is_proved = instance.state == State::InSync && (role != USUAL_ROLE || instance.superset.healthy);
         *roles.entry(role).or_default() |= has_it(instance) && is_proved;

@@ -16,7 +16,7 @@ use super::{
     Acl, AclEntry, Datasources, DigestAuth, Identity, Layout, Log, LogFormat, Reload, ReloadStrategy, Render, SecretsAllowed,
     Settings, Source, Superset, SupersetConfig, Template, Tls, Zookeeper, laws,
 };
-use crate::model::instance::InstanceId;
+use crate::model::instance::{InstanceId, USUAL_ROLE};
 
 /// The permissions of a rendered file where nothing is said.
 const MODE: u32 = 0o640;
@@ -81,7 +81,7 @@ fn identity(s: &mut Section<'_, '_>, host: &str) -> Meant<Identity> {
         },
     };
     let mut labels = labels?;
-    labels.entry("role".to_owned()).or_insert_with(|| "web".to_owned());
+    labels.entry("role".to_owned()).or_insert_with(|| USUAL_ROLE.to_owned());
     Ok(Identity { id, labels })
 }
 

@@ -5,6 +5,7 @@
 
 mod cli;
 mod cli_agent;
+mod cli_sidecar;
 mod cli_tree;
 mod connections;
 mod docs;

@@ -11,6 +11,7 @@ use crate::desired::lens::Lens;
 use crate::live::board::{LiveBoard, Shared, is_canary};
 use crate::live::machine::{Machine, reload_limit};
 use crate::live::superset::Superset;
+use crate::model::instance::role;
 use crate::reconcile::config::{Boot, ConfigLoop};
 use crate::render::renderer::{Renderer, Target};
 use crate::rollout::job::{Place as Turn, Proof, Rules};
@@ -24,7 +25,7 @@ use crate::zookeeper::slots::{LOOK, new_boot};
 
 /// How Superset is told to reload, by these settings, in this place.
 pub(in crate::agent) fn way(settings: &Settings, supervisor: Option<i32>) -> anyhow::Result<Way> {
-    let role = settings.instance.labels.get("role").map_or("", String::as_str);
+    let role = role(&settings.instance.labels);
     let place = Place { role, config: &settings.render.superset_config.path, supervisor };
     Way::from_settings(&settings.reload, &place).map_err(|error| match error.hint() {
         Some(hint) => anyhow::anyhow!("{error} ({hint})"),
@@ -87,7 +88,7 @@ impl Wiring<'_> {
         let target = Target { path: file.path.clone(), mode: file.mode };
         let machine = Machine {
             render: settings.render.clone(),
-            role: settings.instance.labels.get("role").cloned().unwrap_or_default(),
+            role: role(&settings.instance.labels).to_owned(),
             way: way(settings, self.supervisor.as_ref().map(|supervisor| supervisor.pid))?,
             supervisor: self.supervisor.clone(),
             has_started: false,

@@ -60,15 +60,6 @@ fn a_wrong_mode_alone_is_set_right_in_place() {
 }
 
 #[test]
-fn what_was_there_before_is_handed_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a");
-    fs::write(&path, b"\xff by hand").unwrap();
-    let installed = commit(&[wanted(&path, "ours", 0o640)]).unwrap();
-    assert_eq!(installed.replaced[0].previous.as_ref().unwrap().bytes, b"\xff by hand");
-}
-
-#[test]
 fn a_candidate_is_never_wider_than_its_target_will_be() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");

@@ -127,12 +127,6 @@ impl Held {
         self.until
     }
 
-    /// Whether something may be started at `now` that takes at most so long.
-    #[must_use]
-    pub fn may_start(&self, takes: Duration, now: Instant) -> bool {
-        now.checked_add(takes).is_some_and(|end| end <= self.until)
-    }
-
     /// Writes the record again. [`Error::SlotLost`] where somebody else has the slot.
     pub async fn renew(&mut self, cluster: &Cluster) -> Result<(), Error> {
         match self.write(cluster, Some(self.version)).await {

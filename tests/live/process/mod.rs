@@ -102,7 +102,7 @@ fn only(mut found: Vec<Process>) -> Process {
 }
 
 /// The agent, which is the supervisor's child.
-fn agent_of(supervisor: u32) -> Process {
+pub fn agent_of(supervisor: u32) -> Process {
     let is_agent = |process: &&Process| {
         process.parent == supervisor.cast_signed() && process.arguments.iter().any(|word| word == "--supervised")
     };

@@ -7,7 +7,15 @@ use crate::support::load::assert_unharmed;
 
 #[tokio::test]
 async fn law_4_no_broken_config_of_those_that_kill_a_superset_fails_a_request() {
-    let crew = Crew::of("broken", 2, Member::supervising).await;
+    nothing_breaks(Crew::of("broken", 2, Member::supervising).await).await;
+}
+
+#[tokio::test]
+async fn law_4_nor_does_one_where_three_are_told_by_hup() {
+    nothing_breaks(Crew::of("broken-hup", 3, Member::beside).await).await;
+}
+
+async fn nothing_breaks(crew: Crew) {
     let (before, loads) = (crew.revisions().await, crew.loads());
     for (name, fragment, why) in [
         ("feature flags as a list", "FEATURE_FLAGS: []", "FEATURE_FLAGS"),

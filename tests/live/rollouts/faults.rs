@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{Crew, Member};
+use crate::process::agent_of;
 use crate::support::eventually;
 use crate::support::load::assert_unharmed;
 
@@ -36,6 +38,20 @@ async fn an_agent_killed_in_any_step_ends_in_one_of_the_two_good_states() {
     for load in loads {
         assert_unharmed("kills", &load.figures().await);
     }
+}
+
+#[tokio::test]
+async fn an_agent_killed_in_any_step_of_the_first_start_starts_superset_all_the_same() {
+    let mut crew = Crew::at_rest("first-start", 3, Member::supervising).await;
+    for (member, step) in crew.members.iter_mut().zip(["Check", "Install", "Reload"]) {
+        member.agent.start().await;
+        logs(member, &format!("next job={step}"), 0).await;
+        let agent = agent_of(member.agent.pid());
+        kill_process(Pid::from_raw(agent.pid).unwrap(), Signal::KILL).unwrap();
+        member.runs("ROW_LIMIT = 1").await;
+        assert_eq!(member.agent.log().matches("INFO started instance").count(), 2, "{step}");
+    }
+    crew.completed().await;
 }
 
 #[tokio::test]
@@ -78,7 +94,6 @@ async fn law_6_an_agent_that_was_frozen_amid_a_proof_blames_nobody_when_it_wakes
 /// Freezes whoever holds the slot once its log has `job` so many times, until the other has taken its slot and gone on.
 async fn frozen(cluster: &str, job: &str, times: usize) {
     let short = |mut member: Member| {
-        member.agent.set("verify.timeout", json!("12s"));
         member.agent.set("rollout.soak", json!("3s"));
         member.beside()
     };
