@@ -7,7 +7,9 @@ export SETKEEPER_CACHE := $(CACHE)
 CARGO ?= cargo
 DENY_VERSION := 0.20
 
-.PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench deny clean
+STATIC ?= target/static/setkeeper
+
+.PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench static test-deploy-kube render-kube deny clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +47,21 @@ soak: ## simulate as many more rollouts as time allows (SEEDS=100000)
 bench: ## measure speed and memory as ratios to a floor, and write target/bench/report.md
 	tests/services/setup zookeeper superset postgres
 	$(CARGO) bench --locked --bench floor
+
+static: ## build the program so that it needs no C library, for images (STATIC=FILE)
+	triple="$$(rustc -vV | sed -n 's/^host: //p')"; \
+	RUSTFLAGS='-C target-feature=+crt-static' $(CARGO) build --locked --release --target "$$triple"; \
+	mkdir -p "$$(dirname '$(STATIC)')"; \
+	strip -o '$(STATIC)' "$${CARGO_TARGET_DIR:-target}/$$triple/release/setkeeper"
+
+test-deploy-kube: render-kube ## the image and the chart's pods, run by podman with a real Superset (needs root)
+	tests/services/setup zookeeper redis superset
+	SETKEEPER_STATIC='$(abspath $(STATIC))' tests/deploy/kube/setup pods
+	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run pods
+
+render-kube: static ## the Helm chart, rendered by both majors of Helm and judged
+	tests/deploy/kube/setup render
+	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run render
 
 .PHONY: dist-deb test-deploy-vm
 dist-deb: ## build the Debian package into target/dist

@@ -90,9 +90,15 @@ Example:
   setkeeper run --config /etc/setkeeper/config.yaml
   setkeeper run -- gunicorn --bind 0.0.0.0:8088 --workers 4 'superset.app:create_app()'")]
     Run {
+        /// Without a command: start the agent again whenever it dies
+        #[arg(long, conflicts_with = "program")]
+        restart: bool,
         /// Stand beside the supervisor that started this
         #[arg(long, hide = true, conflicts_with = "program")]
         supervised: bool,
+        /// Run for the one that starts this again
+        #[arg(long, hide = true, conflicts_with_all = ["program", "restart", "supervised"])]
+        kept: bool,
         /// Superset's command: supervised, with its exit code as ours
         #[arg(last = true, value_name = "COMMAND")]
         program: Vec<OsString>,
@@ -161,6 +167,19 @@ Example:
   setkeeper once db-upgrade --key \"$IMAGE\" -- sh -c 'superset db upgrade && superset init'"
     )]
     Once(once::Once),
+    /// Ask the agent of this host whether it lives: for probes
+    #[command(after_help = "Example:\n  setkeeper health --ready")]
+    Health {
+        /// Ask whether a revision is applied instead
+        #[arg(long)]
+        ready: bool,
+    },
+    /// Copy this program to a path: for init containers, whose image need not have anything else
+    #[command(after_help = "Example:\n  setkeeper install /opt/setkeeper/bin/setkeeper")]
+    Install {
+        /// The file; it replaces what is there
+        path: PathBuf,
+    },
     /// Look after what is kept of earlier releases
     #[command(subcommand, after_help = "Example:\n  setkeeper history purge --keep 5")]
     History(HistoryCommand),

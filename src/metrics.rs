@@ -11,13 +11,14 @@ use std::time::{Duration, SystemTime};
 use ::metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
-use crate::model::instance::{Role, Version};
+use crate::model::instance::{Role, State, Version};
 use crate::model::status::{DatasourceState, DatasourceStatus};
 
 const ZOOKEEPER_CONNECTED: &str = "setkeeper_zookeeper_connected";
 const ZOOKEEPER_LAST_SEEN: &str = "setkeeper_zookeeper_last_seen_timestamp_seconds";
 const WATCH_REARMS: &str = "setkeeper_watch_rearms_total";
 const IS_LEADER: &str = "setkeeper_is_leader";
+const INSTANCE_STATE: &str = "setkeeper_instance_state";
 const REVISION_INFO: &str = "setkeeper_revision_info";
 const LAST_APPLY: &str = "setkeeper_config_last_apply_timestamp_seconds";
 const LAST_APPLY_SUCCESS: &str = "setkeeper_config_last_apply_success";
@@ -70,6 +71,7 @@ fn describe() {
     describe_gauge!(ZOOKEEPER_LAST_SEEN, "When ZooKeeper last answered, in seconds since 1970");
     describe_counter!(WATCH_REARMS, "How often the watches were set anew after a reconnect");
     describe_gauge!(IS_LEADER, "Whether this instance leads");
+    describe_gauge!(INSTANCE_STATE, "Which state this instance is in: 1 for that one");
     describe_gauge!(LAST_APPLY, "When a revision was last applied or failed to be, in seconds since 1970");
     describe_gauge!(LAST_APPLY_SUCCESS, "Whether that succeeded");
     describe_counter!(RELOADS, "How often Superset was reloaded, by outcome");
@@ -77,6 +79,7 @@ fn describe() {
     describe_histogram!(PUSH, "How long one write of a connection to Superset took");
     describe_histogram!(RECONCILE, "How long one reconcile pass took");
     leader(Role::Follower);
+    state(State::Starting);
     counter!(WATCH_REARMS).increment(0);
     for outcome in [ReloadOutcome::Succeeded, ReloadOutcome::Failed] {
         counter!(RELOADS, "outcome" => outcome.label()).increment(0);
@@ -101,6 +104,13 @@ pub fn watches_rearmed(times: u64) {
 /// Says whether this instance leads.
 pub fn leader(role: Role) {
     gauge!(IS_LEADER).set(truth(role == Role::Leader));
+}
+
+/// Says in which state this instance is; the others show as 0.
+pub fn state(now: State) {
+    for (state, label) in INSTANCE_STATES {
+        gauge!(INSTANCE_STATE, "state" => label).set(truth(state == now));
+    }
 }
 
 /// A revision was applied, or failed to be, just now.
@@ -166,6 +176,17 @@ const STATES: [(DatasourceState, &str); 7] = [
     (DatasourceState::Conflict, "conflict"),
     (DatasourceState::Failed, "failed"),
     (DatasourceState::Orphaned, "orphaned"),
+];
+
+const INSTANCE_STATES: [(State, &str); 8] = [
+    (State::Starting, "starting"),
+    (State::InSync, "in_sync"),
+    (State::Checking, "checking"),
+    (State::Waiting, "waiting"),
+    (State::Reloading, "reloading"),
+    (State::Held, "held"),
+    (State::Failed, "failed"),
+    (State::Paused, "paused"),
 ];
 
 fn truth(yes: bool) -> f64 {

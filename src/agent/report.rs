@@ -104,7 +104,7 @@ impl Reporter {
     fn write_record(&self) {
         let before = self.report.borrow().instance.clone();
         let next = self.inputs.record(before.clone());
-        self.measure(next.role);
+        self.measure(&next);
         self.record.send_if_modified(|record| {
             let is_new = record.as_ref() != Some(&next);
             *record = Some(next.clone());
@@ -121,8 +121,9 @@ impl Reporter {
         });
     }
 
-    fn measure(&self, role: Role) {
-        metrics::leader(role);
+    fn measure(&self, record: &Instance) {
+        metrics::leader(record.role);
+        metrics::state(record.state);
         let statuses = self.inputs.statuses.borrow().clone().unwrap_or_default();
         metrics::datasources(statuses.values());
         if let SourceSeen::Zookeeper { link, .. } = &self.inputs.source {

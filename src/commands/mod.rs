@@ -12,7 +12,9 @@ mod connections;
 mod datasource;
 mod export;
 mod given;
+mod health;
 mod history;
+mod install;
 mod locked;
 mod mask;
 mod once;
@@ -34,7 +36,8 @@ use crate::cli::{Cli, Command};
 /// Runs the command that was given.
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.command {
-        Command::Run { supervised, program } => run::run(&cli.shared, *supervised, program),
+        Command::Run { restart: true, .. } => run::restarting(&cli.shared),
+        Command::Run { supervised, kept, program, .. } => run::run(&cli.shared, *supervised, *kept, program),
         Command::Check => check::run(&cli.shared),
         Command::Plan { exit_code, reveal } => plan::run(&cli.shared, *exit_code, *reveal),
         Command::Render { reveal } => render::run(&cli.shared, *reveal),
@@ -46,6 +49,8 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Pause { reason, length } => pause::pause(&cli.shared, reason.as_deref(), *length),
         Command::Resume => pause::resume(&cli.shared),
         Command::Once(once) => once::run(&cli.shared, once),
+        Command::Health { ready } => health::run(&cli.shared, *ready),
+        Command::Install { path } => install::run(path),
         Command::History(command) => history::run(&cli.shared, command),
         Command::Status => status::run(&cli.shared),
         Command::Completions { shell } => completions::run(*shell),

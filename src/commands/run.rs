@@ -1,8 +1,8 @@
 //! `run`: the agent, until TERM, INT or HUP; with a command, the supervisor of both.
 //!
 //! The supervisor is this program once more without its agent: it starts itself again as the agent, with the same words, and the
-//! command as Superset. Sets the log up first, so that everything after it is heard; a second signal while the agent
-//! stops ends it at once.
+//! command as Superset; `--restart` is the same without a command. Sets the log up first, so that everything after it is heard; a
+//! second signal while the agent stops ends it at once.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -28,13 +28,16 @@ use crate::systemd;
 const THREADS: usize = 2;
 /// The flag by which the supervisor starts the agent.
 const SUPERVISED: &str = "--supervised";
+/// The flag that asks for restarts, and the one in its place by which what restarts the agent starts it.
+const RESTART: &str = "--restart";
+const KEPT: &str = "--kept";
 /// The variable that names Superset's config.
 const SUPERSET_CONFIG: &str = "SUPERSET_CONFIG_PATH";
 /// What the variables with the agent's own secrets begin with.
 const OWN: &str = "SETKEEPER_SECRET_";
 
 /// Runs the agent, or what supervises it and `command`.
-pub(super) fn run(shared: &Shared, is_supervised: bool, command: &[OsString]) -> anyhow::Result<ExitCode> {
+pub(super) fn run(shared: &Shared, is_supervised: bool, is_kept: bool, command: &[OsString]) -> anyhow::Result<ExitCode> {
     let settings = given::settings(shared)?;
     start_log(&settings.log)?;
     if !command.is_empty() {
@@ -45,10 +48,21 @@ pub(super) fn run(shared: &Shared, is_supervised: bool, command: &[OsString]) ->
     }
     started(Builder::new_multi_thread().worker_threads(THREADS))?.block_on(async {
         let stop = stop_on_signals()?;
-        let supervisor = is_supervised.then(|| Asking::at_stdin(stop.clone())).transpose()?;
+        // Held to the end: its socket tells when whoever started us has gone.
+        let parent = (is_supervised || is_kept).then(|| Asking::at_stdin(stop.clone())).transpose()?;
+        let supervisor = parent.clone().filter(|_| is_supervised);
         agent::run(settings, supervisor, stop).await
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Runs what starts the agent again whenever it dies. The settings are looked at once here, so that wrong ones end it at once.
+pub(super) fn restarting(shared: &Shared) -> anyhow::Result<ExitCode> {
+    let settings = given::settings(shared)?;
+    start_log(&settings.log)?;
+    let program = std::env::current_exe().context("failed to find the agent's own program")?;
+    let own = std::env::args_os().skip(1).map(|word| if word == RESTART { KEPT.into() } else { word });
+    Ok(started(&mut Builder::new_current_thread())?.block_on(supervise::alone::run((program, own.collect())))?)
 }
 
 fn supervise(settings: &Settings, command: &[OsString]) -> anyhow::Result<ExitCode> {

@@ -81,7 +81,7 @@ pub(super) async fn of_agent(settings: &Settings) -> anyhow::Result<ClusterStatu
 }
 
 /// Where an agent that listens at `listen` is reached from its own host.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

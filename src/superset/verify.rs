@@ -184,15 +184,9 @@ impl Verifier {
                 return Ok(false);
             }
             seen = Seen::Unlisted;
-            let Some(client) = client else { return Ok(true) };
-            match client.list().await {
-                Ok(_) => Ok(true),
-                // Our own login tells nothing of the config: it may be wrong, or not made yet.
-                Err(error @ (CallError::LoginRefused { .. } | CallError::Forbidden { .. })) => {
-                    warn!(%error, "whether superset can read its connections is not known");
-                    Ok(true)
-                }
-                Err(error) => Err(VerifyError::Databases(error)),
+            match client {
+                Some(client) => can_list(client).await.map(|()| true).map_err(VerifyError::Databases),
+                None => Ok(true),
             }
         };
         match awake::timeout(self.limit, proof).await {
@@ -272,6 +266,25 @@ impl Verifier {
             }
         };
         awake::timeout(self.limit, proof).await.unwrap_or(Err(VerifyError::Beat(self.limit)))
+    }
+}
+
+/// Asks for the list of connections until it is answered, for good or bad.
+async fn can_list(client: &Client) -> Result<(), CallError> {
+    loop {
+        match client.list().await {
+            Ok(_) => return Ok(()),
+            // Our own login tells nothing of the config: it may be wrong, or not made yet.
+            Err(error @ (CallError::LoginRefused { .. } | CallError::Forbidden { .. })) => {
+                warn!(%error, "whether superset can read its connections is not known");
+                return Ok(());
+            }
+            // A host that is busy tells nothing either, as long as there is time.
+            Err(CallError::Down(_) | CallError::TimedOut(_) | CallError::BrokenOff(_) | CallError::RateLimited { .. }) => {
+                sleep(ASK_EVERY).await;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -4,9 +4,10 @@
 //! that its config is there. What ends without being asked is treated apart: an agent is started again, and
 //! Superset serves on; when Superset has ended, so do we. It becomes a child subreaper and reaps every process below it, so it works
 //! as PID 1. It reads `/proc` but no file, talks to no network, and renders, reloads and decides nothing.
-//! [`leased`] supervises another way: a command that runs under a lock.
+//! [`leased`] supervises another way: a command that runs under a lock; [`alone`] an agent with no command beside it.
 
 mod agent;
+pub mod alone;
 pub mod asking;
 mod family;
 pub mod leased;
@@ -67,6 +68,9 @@ impl SuperviseError {
     }
 }
 
+/// A program and its arguments.
+pub type Program = (PathBuf, Vec<OsString>);
+
 /// What is supervised.
 #[derive(Debug)]
 pub struct Supervised {
@@ -77,7 +81,7 @@ pub struct Supervised {
     /// Variables of ours that it is not given.
     pub without: Vec<OsString>,
     /// The program that is the agent, and its arguments.
-    pub agent: (PathBuf, Vec<OsString>),
+    pub agent: Program,
 }
 
 /// Where things stand.

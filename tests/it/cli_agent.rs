@@ -9,9 +9,9 @@ use serde_json::Value as Json;
 use crate::cli::Run;
 
 /// A running agent, killed when this is dropped.
-struct Agent {
-    run: Run,
-    child: Child,
+pub struct Agent {
+    pub run: Run,
+    pub child: Child,
 }
 
 impl Agent {
@@ -20,7 +20,7 @@ impl Agent {
     }
 
     /// A folder with settings and a tree.
-    fn place() -> Run {
+    pub fn place() -> Run {
         let port = free_port();
         let settings = format!(
             "source: {{directory: {{path: tree}}}}\ninstance: {{id: here}}\ncheck: {{require: none}}\nstate_dir: state\n\
@@ -35,9 +35,13 @@ impl Agent {
         run.file("tree/config.yaml", "ROW_LIMIT: 5000\n")
     }
 
-    fn start_in(run: Run) -> Self {
+    pub fn start_in(run: Run) -> Self {
+        Self::start_with(run, &["run"])
+    }
+
+    pub fn start_with(run: Run, arguments: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_setkeeper"));
-        command.arg("run").current_dir(run.dir.path()).env_clear().envs(run.env.iter().copied());
+        command.args(arguments).current_dir(run.dir.path()).env_clear().envs(run.env.iter().copied());
         let log = std::fs::File::create(run.dir.path().join("log")).unwrap();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Self { run, child }
@@ -51,7 +55,7 @@ impl Agent {
         serde_json::from_slice(&self.run.output(&["status", "-o", "json"]).stdout).ok()
     }
 
-    fn status_where(&self, what: &str, wanted: impl Fn(&Json) -> bool) -> Json {
+    pub fn status_where(&self, what: &str, wanted: impl Fn(&Json) -> bool) -> Json {
         let began = Instant::now();
         loop {
             match self.status().filter(|status| wanted(status)) {

@@ -5,8 +5,10 @@
 
 mod cli;
 mod cli_agent;
+mod cli_sidecar;
 mod cli_tree;
 mod connections;
+mod docs;
 mod literals;
 mod papers;
 mod pushes;

@@ -4,7 +4,7 @@
 //! the sources, tests named as proof among the tests, links on disk. Examples are read by the rooms that read them in earnest, and
 //! the start by hand with a folder is made. Whether a sentence is true is for people to see.
 
-mod reading;
+pub mod reading;
 mod start;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -641,3 +641,25 @@ async fn a_host_whose_superset_was_away_while_it_went_back_is_well_again_once_th
     agent.machine.target.send_replace(Target::Running);
     agent.runs("A = 2").await;
 }
+
+#[tokio::test]
+async fn a_release_that_comes_while_another_is_checked_is_checked_in_its_place_and_once() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.machine.endless.send_replace(true);
+    let checks = |did: &Vec<String>| did.iter().filter(|did| *did == "check").count();
+    for (limit, expected) in [(2, 2), (3, 3)] {
+        agent.publish(&format!("A: {limit}"));
+        let begun = |did: &Vec<String>| checks(did) == expected;
+        tokio::time::timeout(PATIENCE, agent.machine.did.subscribe().wait_for(begun)).await.unwrap().unwrap();
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(checks(&agent.machine.did()), 3, "it goes in circles");
+    let release = agent.outcome.borrow().desired.release.clone();
+    agent.machine.endless.send_replace(false);
+    agent.publish("A: 4");
+    agent.runs("A = 4").await;
+    assert_ne!(agent.outcome.borrow().desired.release, release);
+}

@@ -122,7 +122,9 @@ impl<H: Host, B: Board> Running<H, B> {
             let recalled = self.given.board.recall().await;
             self.seen.once.has_recalled = self.told(recalled, "failed to look for the slot of an earlier run").is_some();
         }
-        if std::mem::take(&mut self.seen.is_stale) {
+        // A check that was given up for something newer is followed by no rest in which that would be noticed.
+        let is_newer = self.given.resolved.has_changed().unwrap_or(false);
+        if std::mem::take(&mut self.seen.is_stale) || is_newer {
             self.render();
         }
         self.choose().await;

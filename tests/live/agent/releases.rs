@@ -57,7 +57,10 @@ async fn the_leader_keeps_each_distinct_tree_and_what_came_of_it_within_bounds()
         newest(seq).await;
     }
     let history = newest(5).await;
-    assert_eq!(history.iter().map(|one| one["seq"].as_u64().unwrap()).collect::<Vec<_>>(), [3, 4, 5]);
+    let kept: Vec<_> = history.iter().map(|one| one["seq"].as_u64().unwrap()).collect();
+    // Of those beyond the bounds the completed one stays, which that of a moment ago need not be yet.
+    let completed = scene.tree.json("rollout").await.unwrap()["completed"].clone();
+    assert!(kept == [3, 4, 5] || (kept[1..] == [4, 5] && history[0]["digest"] == completed), "{kept:?}");
     assert_eq!(history[2]["changed"], json!(["ROW_LIMIT"]));
     // What is in error is nothing to go back to.
     scene.tree.fragment("20-b", "lower: 1").await;

@@ -94,7 +94,6 @@ async fn law_6_an_agent_that_was_frozen_amid_a_proof_blames_nobody_when_it_wakes
 /// Freezes whoever holds the slot once its log has `job` so many times, until the other has taken its slot and gone on.
 async fn frozen(cluster: &str, job: &str, times: usize) {
     let short = |mut member: Member| {
-        member.agent.set("verify.timeout", json!("12s"));
         member.agent.set("rollout.soak", json!("3s"));
         member.beside()
     };
