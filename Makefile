@@ -12,7 +12,7 @@ STATIC ?= target/static/setkeeper
 .PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench static test-deploy-kube render-kube deny clean
 
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## set everything up and show the main job at work, until Ctrl-C (DEMO_EXIT=1: prove it and end)
 	@tests/demo/run
@@ -62,6 +62,16 @@ test-deploy-kube: render-kube ## the image and the chart's pods, run by podman w
 render-kube: static ## the Helm chart, rendered by both majors of Helm and judged
 	tests/deploy/kube/setup render
 	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run render
+
+.PHONY: dist-deb test-deploy-vm
+dist-deb: ## build the Debian package into target/dist
+	deploy/deb/build
+
+test-deploy-vm: ## install the package in a Debian 12 booted by systemd-nspawn and prove it there (needs root)
+	SETKEEPER_SYSTEM=0 tests/services/setup zookeeper
+	tests/services/setup superset
+	tests/deploy/vm/setup
+	tests/deploy/vm/run
 
 deny: ## licences, bans and sources of dependencies (ADVISORIES=1: known vulnerabilities too)
 	command -v cargo-deny >/dev/null || test -x $(CACHE)/cargo-deny/bin/cargo-deny || \

@@ -29,6 +29,7 @@
 //! - [`files`]: files replaced atomically, and what the agent remembers
 //! - [`secrets`]: variables and files that hold secrets, within the allow-lists
 //! - [`processes`]: what runs on this machine, and how to signal it
+//! - [`systemd`]: what systemd is told of its unit
 //! - [`supervise`]: the small process that starts Superset and the agent, or a command under a lock
 //! - [`zookeeper`]: all that knows ZooKeeper
 //! - [`directory`]: the same tree from a folder
@@ -53,7 +54,7 @@
 //! | standing | source | connections, report |
 //! | resolved | resolve | config, connections, report, credentials |
 //! | accepted | resolve | resolve, keeper of `state_dir` |
-//! | outcome, heartbeat | config | report; http |
+//! | outcome, heartbeat | config | report; http, systemd |
 //! | memory | config | keeper of `state_dir` |
 //! | why it cannot be remembered | keeper of `state_dir` | report |
 //! | statuses | connections | source, report |
@@ -62,7 +63,7 @@
 //! | files in use | credentials | secrets watch |
 //! | passwords | credentials | source, Superset's client |
 //! | link or folder status, live session | source | report |
-//! | record, report | report | source; http |
+//! | record, report | report | source; http, systemd |
 //!
 //! # Words
 //!
@@ -94,5 +95,6 @@ pub mod secrets;
 pub mod settings;
 pub mod superset;
 pub mod supervise;
+pub mod systemd;
 pub mod world;
 pub mod zookeeper;

@@ -21,6 +21,7 @@ const ORDER: &[&str] = &[
     "files",
     "secrets",
     "processes",
+    "systemd",
     "supervise",
     "zookeeper",
     "directory",

@@ -13,6 +13,7 @@
 
 mod archivist;
 mod credentials;
+mod herald;
 mod report;
 mod stages;
 mod wiring;
@@ -33,6 +34,7 @@ use crate::http;
 use crate::live::machine::{restore_missing, sweep};
 use crate::settings::{Render, Settings};
 use crate::supervise::asking::Asking;
+use crate::systemd;
 
 /// Whether the agent could tell Superset to reload, under the supervisor of this number.
 pub fn can_reload(settings: &Settings, supervisor: i32) -> anyhow::Result<()> {
@@ -50,7 +52,7 @@ pub async fn run(settings: Settings, supervisor: Option<Asking>, stop: Cancellat
     for path in restore_missing(&last_good).await? {
         info!(path = %path.display(), "restored a missing file from the last good revision");
     }
-    let stages = Stages::default();
+    let (stages, is_supervised) = (Stages::default(), supervisor.is_some());
     let mut parts = Parts::new();
     let passwords = Passwords::first(&settings).await?;
     Wiring::new(&settings, supervisor, state, passwords, last_good).start(&mut parts, &stages, listener)?;
@@ -60,6 +62,10 @@ pub async fn run(settings: Settings, supervisor: Option<Asking>, stop: Cancellat
         ended = parts.join_next() => ended,
     };
     info!("stopping");
+    // The unit of a supervisor does not stop because its agent does.
+    if !is_supervised {
+        systemd::stops();
+    }
     let ended_already = early.as_ref().and_then(|ended| ended.as_ref().ok()).map(|(part, _)| *part);
     stages.stop(&mut parts, ended_already).await;
     early.map_or(Ok(()), |ended| Err(early_end(ended)))

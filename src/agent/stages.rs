@@ -24,7 +24,7 @@ pub(super) struct Stages {
 }
 
 const LOOPS: &[&str] = &["resolve loop", "config loop", "connections loop", "health loop", "secrets watch", "archivist"];
-const SOURCE: &[&str] = &["source", "reporter", "keeper", "credentials"];
+const SOURCE: &[&str] = &["source", "reporter", "keeper", "credentials", "herald"];
 
 impl Stages {
     pub(super) async fn stop(&self, parts: &mut Parts, ended_already: Option<&'static str>) {

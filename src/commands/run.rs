@@ -22,6 +22,7 @@ use crate::output::plain::{self, Form};
 use crate::settings::{Log, LogFormat, Settings};
 use crate::supervise::asking::Asking;
 use crate::supervise::{self, Supervised};
+use crate::systemd;
 
 /// How many threads run the loops: they wait far more than they compute.
 const THREADS: usize = 2;
@@ -84,7 +85,7 @@ fn supervised(settings: &Settings, command: &[OsString]) -> anyhow::Result<Super
     Ok(Supervised {
         command: command.to_vec(),
         variables: variables.into_iter().collect(),
-        without: own_secrets(settings),
+        without: own_secrets(settings).into_iter().chain(systemd::VARIABLES.map(Into::into)).collect(),
         agent: (program, own.collect()),
     })
 }

@@ -31,6 +31,7 @@ use self::agent::Agent;
 use self::family::{Family, reap, signal};
 use self::wire::{Reply, Request};
 use crate::processes::Table;
+use crate::systemd;
 
 /// How often is looked for whom a signal to stop has not reached yet.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -151,6 +152,7 @@ impl Supervisor {
             Signal::CHILD => {}
             Signal::TERM | Signal::INT | Signal::QUIT => {
                 info!(signal = signals::name(received), "asked to stop");
+                systemd::stops();
                 self.told.clear();
                 self.phase = match self.phase {
                     Phase::Ending(by) => Phase::Ending(by),

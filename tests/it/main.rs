@@ -16,3 +16,4 @@ mod rendered;
 mod rollout_loop;
 mod rollouts;
 mod settings;
+mod systemd;

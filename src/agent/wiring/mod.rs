@@ -19,6 +19,7 @@ use tracing::warn;
 pub(super) use self::config::way;
 use super::archivist::Archivist;
 use super::credentials::{Credentials, Passwords};
+use super::herald::Herald;
 use super::report::{Reporter, SourceSeen};
 use super::stages::{Parts, Stages, part};
 use crate::desired::guard::Inventory;
@@ -265,6 +266,12 @@ impl<'a> Wiring<'a> {
         let first =
             Report { cluster: ClusterStatus::default(), applied: instance.applied.revision.is_some(), answers: 0, instance };
         let report = watch::Sender::new(Arc::new(first));
+        let herald = Herald {
+            heartbeat: self.heartbeat.subscribe(),
+            report: report.subscribe(),
+            is_supervised: self.supervisor.is_some(),
+        };
+        parts.spawn(part("herald", herald.run(stages.source.clone())));
         let asked = watch::Sender::default();
         let server = http::Inputs {
             report: report.subscribe(),
