@@ -12,7 +12,7 @@ STATIC ?= target/static/setkeeper
 .PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench static test-deploy-kube render-kube deny clean
 
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## set everything up and show the main job at work, until Ctrl-C (DEMO_EXIT=1: prove it and end)
 	@tests/demo/run
@@ -63,7 +63,12 @@ render-kube: static ## the Helm chart, rendered by both majors of Helm and judge
 	tests/deploy/kube/setup render
 	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run render
 
-.PHONY: dist-deb test-deploy-vm
+.PHONY: dist dist-deb test-deploy test-deploy-vm
+dist: ## build what is released into target/dist, with checksums: program, Debian package, Helm chart
+	deploy/dist
+
+test-deploy: test-deploy-kube test-deploy-vm ## install it the way people do, in containers and in a booted Debian (needs root)
+
 dist-deb: ## build the Debian package into target/dist
 	deploy/deb/build
 
