@@ -227,6 +227,7 @@ mod tests {
             zookeeper_seen(SystemTime::now());
             watches_rearmed(1);
             leader(Role::Leader);
+            state(State::Held);
             applied(true);
             reload(ReloadOutcome::Succeeded);
             datasources(&[status(DatasourceState::Failed), status(DatasourceState::Failed)]);
@@ -236,6 +237,8 @@ mod tests {
         for line in [
             "setkeeper_zookeeper_connected 1",
             "setkeeper_is_leader 1",
+            "setkeeper_instance_state{state=\"held\"} 1",
+            "setkeeper_instance_state{state=\"starting\"} 0",
             "setkeeper_watch_rearms_total 1",
             "setkeeper_config_last_apply_success 1",
             "setkeeper_reloads_total{outcome=\"succeeded\"} 1",
@@ -255,7 +258,7 @@ mod tests {
         }
         let words = text.lines().filter(|line| line.starts_with("# HELP setkeeper_")).count();
         let kinds = text.lines().filter(|line| line.starts_with("# TYPE setkeeper_")).count();
-        assert_eq!((words, kinds), (10, 10), "{text}");
+        assert_eq!((words, kinds), (11, 11), "{text}");
         assert!(!text.contains("canary"));
     }
 
