@@ -178,21 +178,22 @@ impl Verifier {
 
     /// Proves that a web server runs the revision; with `client`, that it can also read its connections.
     pub async fn web(&self, wanted: &Revision, client: Option<&Client>) -> Result<(), VerifyError> {
-        let mut seen = Seen::Nothing;
+        let (mut seen, mut unlisted) = (Seen::Nothing, None);
         let proof = async {
             if !self.is_seen(wanted, &mut seen).await {
                 return Ok(false);
             }
             seen = Seen::Unlisted;
             match client {
-                Some(client) => can_list(client).await.map(|()| true).map_err(VerifyError::Databases),
+                Some(client) => can_list(client, &mut unlisted).await.map(|()| true).map_err(VerifyError::Databases),
                 None => Ok(true),
             }
         };
-        match awake::timeout(self.limit, proof).await {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Err(error)) => Err(error),
-            Ok(Ok(false)) | Err(TooLate) => {
+        match (awake::timeout(self.limit, proof).await, unlisted) {
+            (Ok(Ok(true)), _) => Ok(()),
+            (Ok(Err(error)), _) => Err(error),
+            (Err(TooLate), Some(error)) => Err(VerifyError::Databases(error)),
+            (Ok(Ok(false)) | Err(TooLate), _) => {
                 let (times, limit) = (self.successes, self.limit);
                 Err(VerifyError::NotSeen { wanted: wanted.clone(), times, limit, seen })
             }
@@ -269,8 +270,8 @@ impl Verifier {
     }
 }
 
-/// Asks for the list of connections until it is answered, for good or bad.
-async fn can_list(client: &Client) -> Result<(), CallError> {
+/// Asks for the list of connections until it is answered, for good or bad; `last` is why it was not.
+async fn can_list(client: &Client, last: &mut Option<CallError>) -> Result<(), CallError> {
     loop {
         match client.list().await {
             Ok(_) => return Ok(()),
@@ -280,11 +281,12 @@ async fn can_list(client: &Client) -> Result<(), CallError> {
                 return Ok(());
             }
             // A host that is busy tells nothing either, as long as there is time.
-            Err(CallError::Down(_) | CallError::TimedOut(_) | CallError::BrokenOff(_) | CallError::RateLimited { .. }) => {
-                sleep(ASK_EVERY).await;
-            }
+            Err(
+                error @ (CallError::Down(_) | CallError::TimedOut(_) | CallError::BrokenOff(_) | CallError::RateLimited { .. }),
+            ) => *last = Some(error),
             Err(error) => return Err(error),
         }
+        sleep(ASK_EVERY).await;
     }
 }
 
