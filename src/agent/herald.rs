@@ -87,7 +87,8 @@ impl Told {
             self.status = status;
         }
         let answers = instance.superset.healthy || instance.state == State::InSync;
-        if !self.is_ready && if is_supervised { answers } else { self.has_turned } {
+        let is_up = if is_supervised { answers } else { self.has_turned };
+        if is_up && !self.is_ready {
             self.is_ready = true;
             systemd::ready();
         }

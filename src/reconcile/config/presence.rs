@@ -19,7 +19,7 @@ const LASTS: Duration = Duration::from_secs(1);
 pub(super) struct Nobody {
     at: Instant,
     /// Whether files were installed since.
-    pub has_installed: bool,
+    has_installed: bool,
 }
 
 impl<H: Host, B: Board> Running<H, B> {
