@@ -7,8 +7,12 @@ use tokio_util::sync::CancellationToken;
 
 const EVERY: Duration = Duration::from_micros(33_333);
 
+/// How long it lasts at least: what happened amid it may be over sooner than a load says anything.
+const LEAST: Duration = Duration::from_secs(4);
+
 /// The load while it lasts.
 pub struct Load {
+    began: Instant,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<Figures>,
 }
@@ -43,11 +47,12 @@ impl Load {
             }
             figures
         });
-        Self { stop, task }
+        Self { began: Instant::now(), stop, task }
     }
 
     /// Ends it.
     pub async fn figures(self) -> Figures {
+        tokio::time::sleep(LEAST.saturating_sub(self.began.elapsed())).await;
         self.stop.cancel();
         self.task.await.unwrap()
     }
