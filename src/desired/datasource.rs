@@ -4,6 +4,7 @@
 //! repeated in a problem (law 9). Secrets stay directives: who pushes resolves them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -126,7 +127,7 @@ fn build(
     Some(Datasource {
         name: identity.name.clone(),
         origin: identity.origin.clone(),
-        database_name: database_name.unwrap_or_else(|| Some(identity.name.as_str().to_owned()))?,
+        database_name: database_name.map_or_else(|| Some(identity.name.shared()), |given| given.map(Arc::from))?,
         uuid: identity.uuid,
         uri,
         password,

@@ -85,7 +85,7 @@ impl Datasources {
         let digest = DigestSum::of(digest_node(key, "datasources", node_name, node));
         self.digest.add(digest);
         if let Some(datasource) = &datasource {
-            self.claims.take(&claim(datasource), node_name, &mut self.touched);
+            self.claims.take(&datasource.database_name, node_name, &mut self.touched);
         }
         self.named.take(&name, node_name, &mut self.touched);
         let kept = Kept { origin: node.origin.clone(), name, datasource: datasource.map(Arc::new), problems, digest };
@@ -101,7 +101,7 @@ impl Datasources {
         self.invalid.remove(&kept.name);
         self.touched.remove(node_name);
         if let Some(datasource) = &kept.datasource {
-            self.claims.release(claim(datasource), node_name, &mut self.touched);
+            self.claims.release(Arc::clone(&datasource.database_name), node_name, &mut self.touched);
         }
         self.named.release(kept.name, node_name, &mut self.touched);
     }
@@ -131,7 +131,7 @@ impl Datasources {
             return Some(Problem::error(&kept.origin, format!("{other} is named `{}` too", kept.name)).field("name"));
         }
         let datasource = kept.datasource.as_ref()?;
-        let other = self.claims.of(&claim(datasource)).find(others).and_then(origin)?;
+        let other = self.claims.of(&datasource.database_name).find(others).and_then(origin)?;
         let message =
             format!("{other} has this database_name too; Superset takes one connection of a name, so neither is pushed");
         Some(Problem::error(&kept.origin, message).field("database_name"))
@@ -160,12 +160,4 @@ impl Datasources {
     pub fn digest(&self) -> DigestSum {
         self.digest
     }
-}
-
-/// The name that Superset is to show, in the text that is kept anyway where that is the node's own name.
-fn claim(datasource: &Datasource) -> Arc<str> {
-    if datasource.database_name == datasource.name.as_str() {
-        return datasource.name.shared();
-    }
-    datasource.database_name.as_str().into()
 }

@@ -152,7 +152,7 @@ pub fn datasource(datasource: &crate::model::datasource::Datasource) -> Json {
     };
     let mut fields = Map::new();
     fields.insert("name".to_owned(), datasource.name.as_str().into());
-    fields.insert("database_name".to_owned(), datasource.database_name.as_str().into());
+    fields.insert("database_name".to_owned(), (*datasource.database_name).into());
     fields.insert("uuid".to_owned(), json!(datasource.uuid));
     fields.insert("sqlalchemy_uri".to_owned(), datasource.uri.to_string().into());
     if let Some(password) = &datasource.password {

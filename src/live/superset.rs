@@ -35,7 +35,7 @@ impl Connections for Superset {
         let request = request(datasource, key, &lookup).map_err(|error| refused(&error, None))?;
         Ok(Wanted {
             uuid: datasource.uuid,
-            database_name: datasource.database_name.clone(),
+            database_name: datasource.database_name.to_string(),
             adopt: datasource.adopt,
             server: if self.preflight { preflight::server(datasource) } else { None },
             request,

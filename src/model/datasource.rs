@@ -64,8 +64,8 @@ pub struct Datasource {
     pub name: DatasourceName,
     /// Where it is written down.
     pub origin: Origin,
-    /// The name people see in Superset.
-    pub database_name: String,
+    /// The name people see in Superset: mostly the znode's own, and then the same text.
+    pub database_name: Arc<str>,
     /// Its UUID in Superset.
     pub uuid: Uuid,
     /// The SQLAlchemy URI without its password.

@@ -18,12 +18,12 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// A SQLAlchemy URI without its password. The user, the database and the query are kept as they were written.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SqlalchemyUri {
-    scheme: String,
-    user: Option<String>,
-    host: Option<String>,
+    scheme: Box<str>,
+    user: Option<Box<str>>,
+    host: Option<Box<str>>,
     port: Option<u16>,
-    database: Option<String>,
-    query: Option<String>,
+    database: Option<Box<str>>,
+    query: Option<Box<str>>,
 }
 
 /// The parts from which a URI is put together; all in the clear, nothing encoded.
@@ -85,7 +85,7 @@ impl SqlalchemyUri {
         let port = if port.is_empty() { None } else { Some(port.parse().map_err(|_| UriError::Port)?) };
         let password = password.map(|encoded| percent_decode_str(encoded).decode_utf8()).transpose();
         let password = password.map_err(|_| UriError::Password)?.map(Cow::into_owned);
-        let own = |text: &str| text.to_owned();
+        let own = |text: &str| Box::from(text);
         let uri = Self {
             scheme: own(scheme),
             user: user.map(own),
@@ -106,15 +106,15 @@ impl SqlalchemyUri {
         if texts.into_iter().flatten().any(|text| text.contains(char::is_control)) {
             return Err(UriError::Control);
         }
-        let own = |text: &str| text.to_owned();
+        let own = |text: &str| Box::from(text);
         let pairs: Vec<_> = parts.query.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
         Ok(Self {
             scheme: own(parts.scheme),
-            user: parts.user.map(encode),
+            user: parts.user.map(|user| encode(user).into()),
             host: parts.host.map(own),
             port: parts.port,
             database: Some(parts.database.map(own).unwrap_or_default()),
-            query: (!pairs.is_empty()).then(|| pairs.join("&")),
+            query: (!pairs.is_empty()).then(|| pairs.join("&").into()),
         })
     }
 
@@ -133,7 +133,7 @@ impl SqlalchemyUri {
     /// The engine alone: `postgresql` of `postgresql+psycopg2`.
     #[must_use]
     pub fn engine(&self) -> &str {
-        self.scheme.split_once('+').map_or(self.scheme.as_str(), |(engine, _)| engine)
+        self.scheme.split_once('+').map_or(&self.scheme, |(engine, _)| engine)
     }
 
     /// The driver, where one is named: `psycopg2` of `postgresql+psycopg2`.
@@ -180,7 +180,7 @@ impl SqlalchemyUri {
     /// The same URI with another engine or driver.
     #[must_use]
     pub fn with_scheme(mut self, scheme: &str) -> Self {
-        scheme.clone_into(&mut self.scheme);
+        self.scheme = scheme.into();
         self
     }
 

@@ -63,7 +63,7 @@ impl Superset {
 impl Connections for Superset {
     async fn wanted(&self, _key: &DigestKey, datasource: &Datasource) -> Result<Wanted, Fault> {
         let secret = *self.secret.borrow();
-        let database_name = datasource.database_name.clone();
+        let database_name = datasource.database_name.to_string();
         let open = [("database_name", json!(database_name)), ("uuid", json!(datasource.uuid)), ("secret", json!(secret))];
         let open = open.map(|(name, value)| (name.to_owned(), value)).into();
         let request = Request { open, digest: secret.to_owned(), ..Request::default() };

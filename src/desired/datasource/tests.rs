@@ -43,7 +43,7 @@ fn the_form_that_people_already_have_works() {
     for child in [None, Some("mysql"), Some("000001")] {
         let datasource = valid(child, text);
         let name = child.unwrap_or("mysql");
-        assert_eq!((datasource.name.as_str(), datasource.database_name.as_str()), (name, name));
+        assert_eq!((datasource.name.as_str(), &*datasource.database_name), (name, name));
         assert_eq!(datasource.uri.text(), "mysql+pymysql://root@127.0.0.1:3306/");
         assert_eq!(secret(&datasource).as_deref(), Some("password"));
         assert_eq!(datasource.uuid, DatasourceName::new(name).uuid("superset"));
@@ -110,7 +110,7 @@ fn every_field_of_the_schema_is_taken_and_secrets_stay_references() {
         masked_encrypted_extra: '{\"credentials\": {\"a\": 1}}'\n\
         ssh_tunnel: {server_address: b, server_port: 22, username: u, private_key: {$file: /run/secrets/k}}\n";
     let datasource = valid(Some("sales"), text);
-    assert_eq!((datasource.database_name.as_str(), datasource.adopt), ("Sales warehouse", true));
+    assert_eq!((&*datasource.database_name, datasource.adopt), ("Sales warehouse", true));
     assert_eq!(datasource.password, Some(Value::Directive(Directive::File("/run/secrets/sales".into()))));
     assert_eq!(datasource.fields.len(), 14);
     let Value::Map(encrypted) = &datasource.fields["masked_encrypted_extra"] else { panic!("no mapping") };

@@ -85,7 +85,7 @@ pub fn request<E: Error + 'static>(
     }
     let (uri, has_secret) = reader.uri(&datasource.uri, datasource.password.as_ref())?;
     fields.put("sqlalchemy_uri", json!(uri), has_secret);
-    fields.put("database_name", json!(datasource.database_name), false);
+    fields.put("database_name", json!(&*datasource.database_name), false);
     fields.put("uuid", json!(datasource.uuid), false);
 
     let digest = fields.digest(key);

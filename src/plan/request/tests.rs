@@ -22,7 +22,7 @@ fn datasource(uri: &str, password: Option<Value>, fields: &[(&str, Value)]) -> D
         uuid: name.uuid("superset"),
         name,
         origin: Origin::new("/superset/datasources/sales"),
-        database_name: "Sales".to_owned(),
+        database_name: "Sales".into(),
         uri: SqlalchemyUri::parse(uri).unwrap().0,
         password,
         fields: fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),

@@ -124,7 +124,7 @@ async fn what_somebody_changes_by_hand_is_named_and_put_back() {
     services::create_role(postgres.port, "somebody");
     let by_hand = format!("postgresql://somebody:{}@{place}/postgres", encoded(CANARY));
     let mut other = datasource("push-drift", &by_hand, &json!({"cache_timeout": 7, "extra": {"by_hand": true}}));
-    other.database_name = "Renamed by hand".to_owned();
+    other.database_name = "Renamed by hand".into();
     let names = ["allow_dml", "cache_timeout", "database_name", "extra", "sqlalchemy_uri"];
     client.update(id, &request_for(&other).only(&names)).await.unwrap();
 

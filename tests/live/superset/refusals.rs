@@ -114,11 +114,11 @@ async fn a_name_and_a_uuid_that_are_taken() {
     assert!(matches!(error, CallError::NameTaken { id: other } if other == id), "{}", told(&error));
 
     let mut twin = first.clone();
-    twin.database_name = "Another 'name'!".to_owned();
+    twin.database_name = "Another 'name'!".into();
     let error = client.create(&request_for(&twin)).await.unwrap_err();
     assert!(matches!(error, CallError::UuidTaken { id: other } if other == id), "{}", told(&error));
 
-    second.database_name = "Name of taken-second".to_owned();
+    second.database_name = "Name of taken-second".into();
     let other = create(&client, &second).await;
     second.database_name.clone_from(&first.database_name);
     let error = client.update(other, &request_for(&second)).await.unwrap_err();

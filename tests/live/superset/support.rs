@@ -48,7 +48,7 @@ pub fn datasource(name: &str, uri: &str, fields: &Json) -> Datasource {
     Datasource {
         name: DatasourceName::new(name),
         origin: Origin::new(format!("/superset/datasources/{name}")),
-        database_name: format!("Name of {name}"),
+        database_name: format!("Name of {name}").into(),
         uuid: DatasourceName::new(name).uuid("live"),
         uri,
         password: password.map(|text| Value::Directive(Directive::Secret(text))),
@@ -91,7 +91,7 @@ pub async fn create(client: &Client, datasource: &Datasource) -> i64 {
 pub async fn assert_in_sync(client: &Client, id: i64, datasource: &Datasource) -> Stored {
     let request = request_for(datasource);
     let connection = listed(client, datasource).await.unwrap_or_else(|| panic!("{} is not listed", datasource.name));
-    assert_eq!((connection.id, &connection.database_name), (id, &datasource.database_name));
+    assert_eq!((connection.id, &*connection.database_name), (id, &*datasource.database_name));
     let mark = connection.mark.expect("a mark");
     assert_eq!((mark.name.as_str(), mark.digest.as_str()), (datasource.name.as_str(), request.digest.as_str()));
     let stored = client.stored(id).await.unwrap();
