@@ -57,6 +57,11 @@ pub async fn run(settings: Settings, supervisor: Option<Asking>, stop: Cancellat
     let passwords = Passwords::first(&settings).await?;
     Wiring::new(&settings, supervisor, state, passwords, last_good).start(&mut parts, &stages, listener)?;
     info!(instance = %settings.instance.id, "started");
+    serve(parts, &stages, stop, is_supervised).await
+}
+
+/// Lets the parts run until the agent is to stop, or until one of them ends or dies; then ends the others in their order.
+async fn serve(mut parts: Parts, stages: &Stages, stop: CancellationToken, is_supervised: bool) -> anyhow::Result<()> {
     let early = tokio::select! {
         () = stop.cancelled() => None,
         ended = parts.join_next() => ended,
@@ -92,5 +97,60 @@ fn early_end(ended: Result<(&'static str, anyhow::Result<()>), JoinError>) -> an
         Ok((part, Ok(()))) => anyhow::anyhow!("the {part} ended by itself"),
         Ok((part, Err(error))) => error.context(format!("the {part} failed")),
         Err(error) => anyhow::Error::new(error).context("a part of the agent died"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::stages::part;
+    use super::*;
+
+    /// Parts of which the others end when they are asked to, and say so.
+    fn parts(
+        stages: &Stages,
+        config_loop: impl Future<Output = ()> + Send + 'static,
+    ) -> (Parts, tokio::sync::watch::Receiver<Vec<&'static str>>) {
+        let (mut parts, ended) = (Parts::new(), tokio::sync::watch::Sender::new(Vec::new()));
+        let told = ended.subscribe();
+        parts.spawn(part("config loop", config_loop));
+        for (name, token) in [("resolve loop", &stages.loops), ("source", &stages.source), ("http server", &stages.http)] {
+            let (token, ended) = (token.clone(), ended.clone());
+            parts.spawn(part(name, async move {
+                token.cancelled().await;
+                ended.send_modify(|ended| ended.push(name));
+            }));
+        }
+        (parts, told)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_a_loop_ends_the_agent_in_good_order_and_with_an_error() {
+        let stages = Stages::default();
+        let (running, ended) = parts(&stages, async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            panic!("a mistake in the config loop");
+        });
+        let error = serve(running, &stages, CancellationToken::new(), true).await.unwrap_err();
+        let causes: Vec<_> = error.chain().map(ToString::to_string).collect();
+        assert_eq!(causes[0], "a part of the agent died");
+        assert!(causes.iter().any(|cause| cause.contains("a mistake in the config loop")), "{causes:?}");
+        assert_eq!(*ended.borrow(), ["resolve loop", "source", "http server"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_ends_by_itself_is_an_error_and_being_told_to_stop_is_none() {
+        let (stages, stop) = (Stages::default(), CancellationToken::new());
+        let (running, _) = parts(&stages, async {});
+        let error = serve(running, &stages, stop.clone(), true).await.unwrap_err();
+        assert_eq!(error.to_string(), "the config loop ended by itself");
+
+        let stages = Stages::default();
+        let told = stages.loops.clone();
+        let (running, ended) = parts(&stages, async move { told.cancelled().await });
+        stop.cancel();
+        serve(running, &stages, stop, true).await.unwrap();
+        assert_eq!(ended.borrow().len(), 3);
     }
 }
