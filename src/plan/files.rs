@@ -49,7 +49,17 @@ pub enum Loaded<'a> {
     Nothing,
 }
 
-/// What this machine lacks of `wanted`, in order; `seen` has one entry for each file of `wanted`.
+/// Those of `wanted` that are not there as they should be; `seen` has one entry for each file of `wanted`.
+#[must_use]
+pub fn lacking(wanted: &[FileWanted], seen: &[Option<FileSeen>]) -> Vec<FileWanted> {
+    let differs = |(wanted, seen): (&FileWanted, &Option<FileSeen>)| {
+        let is_right = seen.as_ref().is_some_and(|seen| seen.mode == wanted.mode && *seen.bytes == *wanted.bytes);
+        (!is_right).then(|| wanted.clone())
+    };
+    wanted.iter().zip(seen).filter_map(differs).collect()
+}
+
+/// What this machine lacks of `wanted`, in order, where `reloads` says whether there is anybody to be told.
 #[must_use]
 pub fn plan(
     wanted: &[FileWanted],
@@ -58,11 +68,7 @@ pub fn plan(
     loaded: Loaded<'_>,
     reloads: bool,
 ) -> Vec<FileStep> {
-    let differs = |(wanted, seen): (&FileWanted, &Option<FileSeen>)| {
-        let is_right = seen.as_ref().is_some_and(|seen| seen.mode == wanted.mode && *seen.bytes == *wanted.bytes);
-        (!is_right).then(|| wanted.clone())
-    };
-    let install: Vec<_> = wanted.iter().zip(seen).filter_map(differs).collect();
+    let install = lacking(wanted, seen);
     let is_stale = match loaded {
         Loaded::Revision(loaded) => loaded != revision,
         Loaded::Unknown => true,

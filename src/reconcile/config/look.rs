@@ -17,7 +17,7 @@ use crate::model::digest::{Release, Revision};
 use crate::model::instance::State;
 use crate::model::problem::Problem;
 use crate::model::snapshot::{Branch, Snapshot};
-use crate::plan::files::FileWanted;
+use crate::plan::files::{FileWanted, lacking};
 use crate::rollout::course::Course;
 use crate::rollout::job::{Canaries, Place, Target, View};
 use crate::rollout::target::{Choice, Goal, Stay, choose, choose_at_start};
@@ -160,10 +160,7 @@ impl<H: Host, B: Board> Running<H, B> {
     }
 
     pub(super) fn is_installed(&self, files: &[FileWanted]) -> bool {
-        let is_it = |(wanted, seen): (&FileWanted, &Option<crate::plan::files::FileSeen>)| {
-            seen.as_ref().is_some_and(|seen| seen.mode == wanted.mode && *seen.bytes == *wanted.bytes)
-        };
-        self.given.host.observe(files).is_ok_and(|seen| files.iter().zip(&seen).all(is_it))
+        self.given.host.observe(files).is_ok_and(|seen| lacking(files, &seen).is_empty())
     }
 
     /// Renders what is published.

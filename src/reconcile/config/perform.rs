@@ -7,7 +7,7 @@ use super::Running;
 use crate::metrics::{self, ReloadOutcome};
 use crate::model::digest::Revision;
 use crate::model::instance::State;
-use crate::plan::files::{FileStep, Loaded, plan};
+use crate::plan::files::lacking;
 use crate::rollout::job::{Bad, Job, Leave, Outcome, ReloadFailed, Target, Verdict};
 use crate::rollout::target::Goal;
 use crate::world::{Board, Fault, Host};
@@ -60,11 +60,10 @@ impl<H: Host, B: Board> Running<H, B> {
         };
         let installed = async {
             let seen = self.given.host.observe(&wanted)?;
-            for step in plan(&wanted, &seen, revision, Loaded::Revision(revision), false) {
-                if let FileStep::Install(files) = step {
-                    self.given.host.install(&files).await?;
-                    info!(%revision, files = files.len(), "installed a revision");
-                }
+            let lacking = lacking(&wanted, &seen);
+            if !lacking.is_empty() {
+                self.given.host.install(&lacking).await?;
+                info!(%revision, files = lacking.len(), "installed a revision");
             }
             Ok::<_, Fault>(())
         };
