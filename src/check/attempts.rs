@@ -2,11 +2,13 @@
 //! the agent down with it is not tried for ever.
 //!
 //! The decision is pure ([`Attempts::next`]); [`Checker::check_once`] keeps the record in the state folder. An attempt is recorded,
-//! durably, before it begins. One that was begun and never ended has died; two deaths are inconclusive, and only another
-//! key or [`Attempts::forget`] leads to a third. An inconclusive check may be tried again: when, is for the caller to say.
+//! durably, before it begins. One that was begun and never ended has died; two deaths are inconclusive, and after them each
+//! further attempt waits for an hour, unless the key is another or [`Attempts::forget`] was called. An inconclusive check may
+//! otherwise be tried again: when, is for the caller to say.
 
 use std::path::Path;
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -22,6 +24,8 @@ const NAME: &str = "attempts.json";
 const KEPT: usize = 32;
 /// How many deaths it takes to stop trying.
 const DEATHS: u32 = 2;
+/// How long after the last of them it is tried again: whatever took the agent down may have passed, and Superset serves on meanwhile.
+const REST: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the outcome of a check depends on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +52,17 @@ struct Attempt {
     key: AttemptKey,
     /// How many were begun and not ended.
     open: u32,
+    /// When the last of them was begun. The clock of this host may be set meanwhile, so a time to come counts for nothing.
+    #[serde(default)]
+    begun: Timestamp,
     report: Option<Report>,
+}
+
+impl Attempt {
+    fn rests(&self, now: Timestamp) -> bool {
+        let age = now.duration_since(self.begun);
+        !age.is_negative() && age < REST
+    }
 }
 
 /// All attempts that are remembered, the oldest first.
@@ -58,12 +72,12 @@ pub struct Attempts(Vec<Attempt>);
 impl Attempts {
     /// What is to be done about the candidate of `key`, while none of its attempts is under way.
     #[must_use]
-    pub fn next(&self, key: &AttemptKey) -> Next {
+    pub fn next(&self, key: &AttemptKey, now: Timestamp) -> Next {
         let Some(attempt) = self.0.iter().find(|attempt| attempt.key == *key) else { return Next::Try };
         match &attempt.report {
             Some(report) if report.outcome != Outcome::Inconclusive => Next::Known(report.clone()),
-            _ if attempt.open >= DEATHS => Next::Known(Report::inconclusive(format!(
-                "{} checks of this candidate were cut off: it is not tried again until it or its environment changes",
+            _ if attempt.open >= DEATHS && attempt.rests(now) => Next::Known(Report::inconclusive(format!(
+                "{} checks of this candidate were cut off: it is tried again an hour after the last, or once it or its environment changes",
                 attempt.open
             ))),
             _ => Next::Try,
@@ -71,15 +85,15 @@ impl Attempts {
     }
 
     /// Records that an attempt begins.
-    pub fn begin(&mut self, key: &AttemptKey) {
+    pub fn begin(&mut self, key: &AttemptKey, now: Timestamp) {
         let open = self.take(key).map_or(0, |attempt| attempt.open);
-        self.put(Attempt { key: key.clone(), open: open.saturating_add(1), report: None });
+        self.put(Attempt { key: key.clone(), open: open.saturating_add(1), begun: now, report: None });
     }
 
     /// Records what it came to.
     pub fn end(&mut self, key: &AttemptKey, report: Report) {
-        self.take(key);
-        self.put(Attempt { key: key.clone(), open: 0, report: Some(report) });
+        let begun = self.take(key).map(|attempt| attempt.begun).unwrap_or_default();
+        self.put(Attempt { key: key.clone(), open: 0, begun, report: Some(report) });
     }
 
     /// Records that it was given up on purpose, which is no death.
@@ -115,10 +129,10 @@ impl Checker {
         };
         let path = self.folder().join(NAME);
         let mut attempts = load(&path).await?;
-        if let Next::Known(report) = attempts.next(&attempt) {
+        if let Next::Known(report) = attempts.next(&attempt, Timestamp::now()) {
             return Ok(report);
         }
-        attempts.begin(&attempt);
+        attempts.begin(&attempt, Timestamp::now());
         save(&path, &attempts).await?;
         let mut open = Open { path: &path, key: &attempt, attempts: Some(attempts) };
         let report = self.check(key, candidate).await;
@@ -182,6 +196,10 @@ mod tests {
         AttemptKey { revision: Revision::new(revision), inputs: inputs.to_owned(), superset: "6.1.0".to_owned() }
     }
 
+    fn at(minutes: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(1_000_000 + minutes)
+    }
+
     fn report(outcome: Outcome) -> Report {
         Report { outcome, ..Report::inconclusive("why") }
     }
@@ -190,14 +208,14 @@ mod tests {
     fn what_is_known_is_not_tried_again_until_something_changes() {
         for outcome in [Outcome::Proven, Outcome::Invalid] {
             let mut attempts = Attempts::default();
-            assert_eq!(attempts.next(&key("a", "1")), Next::Try);
-            attempts.begin(&key("a", "1"));
+            assert_eq!(attempts.next(&key("a", "1"), at(0)), Next::Try);
+            attempts.begin(&key("a", "1"), at(0));
             attempts.end(&key("a", "1"), report(outcome));
-            assert_eq!(attempts.next(&key("a", "1")), Next::Known(report(outcome)));
-            assert_eq!(attempts.next(&key("a", "2")), Next::Try);
-            assert_eq!(attempts.next(&key("b", "1")), Next::Try);
+            assert_eq!(attempts.next(&key("a", "1"), at(0)), Next::Known(report(outcome)));
+            assert_eq!(attempts.next(&key("a", "2"), at(0)), Next::Try);
+            assert_eq!(attempts.next(&key("b", "1"), at(0)), Next::Try);
             attempts.forget(&Revision::new("a"));
-            assert_eq!(attempts.next(&key("a", "1")), Next::Try);
+            assert_eq!(attempts.next(&key("a", "1"), at(0)), Next::Try);
         }
     }
 
@@ -205,38 +223,43 @@ mod tests {
     fn an_inconclusive_check_may_be_tried_again() {
         let mut attempts = Attempts::default();
         for _ in 0..5 {
-            assert_eq!(attempts.next(&key("a", "1")), Next::Try);
-            attempts.begin(&key("a", "1"));
+            assert_eq!(attempts.next(&key("a", "1"), at(0)), Next::Try);
+            attempts.begin(&key("a", "1"), at(0));
             attempts.end(&key("a", "1"), report(Outcome::Inconclusive));
         }
     }
 
     #[test]
-    fn two_deaths_are_inconclusive_and_giving_up_is_none() {
+    fn two_deaths_are_inconclusive_for_an_hour_and_giving_up_is_none() {
         let mut attempts = Attempts::default();
-        attempts.begin(&key("a", "1"));
-        assert_eq!(attempts.next(&key("a", "1")), Next::Try);
+        attempts.begin(&key("a", "1"), at(0));
+        assert_eq!(attempts.next(&key("a", "1"), at(0)), Next::Try);
         for _ in 0..5 {
-            attempts.begin(&key("a", "1"));
+            attempts.begin(&key("a", "1"), at(0));
             attempts.give_up(&key("a", "1"));
         }
-        assert_eq!(attempts.next(&key("a", "1")), Next::Try);
-        attempts.begin(&key("a", "1"));
-        let Next::Known(known) = attempts.next(&key("a", "1")) else { panic!("a third time") };
+        assert_eq!(attempts.next(&key("a", "1"), at(0)), Next::Try);
+        attempts.begin(&key("a", "1"), at(0));
+        let Next::Known(known) = attempts.next(&key("a", "1"), at(0)) else { panic!("a third time") };
         assert_eq!(known.outcome, Outcome::Inconclusive);
         assert!(known.why.starts_with("2 checks of this candidate were cut off"), "{}", known.why);
-        assert_eq!(attempts.next(&key("a", "2")), Next::Try);
+        assert!(matches!(attempts.next(&key("a", "1"), at(59)), Next::Known(_)));
+        assert_eq!(attempts.next(&key("a", "1"), at(60)), Next::Try);
+        assert_eq!(attempts.next(&key("a", "1"), at(-1)), Next::Try, "the clock was set back, which must hold nobody for ever");
+        attempts.begin(&key("a", "1"), at(60));
+        assert!(matches!(attempts.next(&key("a", "1"), at(119)), Next::Known(_)));
+        assert_eq!(attempts.next(&key("a", "2"), at(0)), Next::Try);
     }
 
     #[test]
     fn the_newest_are_remembered() {
         let mut attempts = Attempts::default();
         for n in 0..KEPT + 3 {
-            attempts.begin(&key(&n.to_string(), "1"));
+            attempts.begin(&key(&n.to_string(), "1"), at(0));
             attempts.end(&key(&n.to_string(), "1"), report(Outcome::Proven));
         }
         assert_eq!(attempts.0.len(), KEPT);
-        assert_eq!(attempts.next(&key("2", "1")), Next::Try);
-        assert!(matches!(attempts.next(&key("3", "1")), Next::Known(_)));
+        assert_eq!(attempts.next(&key("2", "1"), at(0)), Next::Try);
+        assert!(matches!(attempts.next(&key("3", "1"), at(0)), Next::Known(_)));
     }
 }
