@@ -7,7 +7,7 @@
 //! # The picture
 //!
 //! ```text
-//! zookeeper | directory ─tree▶ resolve ─resolved▶ config ─outcome▶ agent's report ─record▶ source
+//! zookeeper | directory ─tree▶ resolve ─resolved▶ config ─account▶ agent's report ─record▶ source
 //!     │                           └────────────▶ connections ─statuses▶ source        └──▶ http
 //!     └─standing▶ connections                    health ─entitled▶ zookeeper
 //!
@@ -54,7 +54,7 @@
 //! | standing | source | connections, report |
 //! | resolved | resolve | config, connections, report, credentials |
 //! | accepted | resolve | resolve, keeper of `state_dir` |
-//! | outcome, heartbeat | config | report; http, systemd |
+//! | account, heartbeat | config | report; http, systemd |
 //! | memory | config | keeper of `state_dir` |
 //! | why it cannot be remembered | keeper of `state_dir` | report |
 //! | statuses | connections | source, report |

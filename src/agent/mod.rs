@@ -1,7 +1,7 @@
 //! The agent: builds the loops, starts them in order, and stops them in order.
 //!
 //! ```text
-//! source ─tree▶ resolve ─resolved▶ config ─outcome▶ report ─record▶ source (instances/<id>)
+//! source ─tree▶ resolve ─resolved▶ config ─account▶ report ─record▶ source (instances/<id>)
 //!   │                       └────▶ connections ─statuses▶ source (status/datasources)
 //!   └─standing▶ connections              ▲ entitled ◀─ health ◀─ Superset       report ▶ HTTP
 //! ```

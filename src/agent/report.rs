@@ -16,7 +16,7 @@ use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen};
 use crate::model::problem::Problem;
 use crate::model::rollout::Rollout;
 use crate::model::status::ClusterStatus;
-use crate::reconcile::config::Outcome;
+use crate::reconcile::config::Account;
 use crate::reconcile::connections::Statuses;
 use crate::reconcile::resolve::Resolved;
 use crate::reconcile::sleep_to;
@@ -48,7 +48,7 @@ pub enum SourceSeen {
 /// What the reporter reads.
 pub struct Inputs {
     /// What this instance makes of the config tree.
-    pub outcome: watch::Receiver<Outcome>,
+    pub account: watch::Receiver<Account>,
     /// What should be true.
     pub resolved: watch::Receiver<Option<Arc<Resolved>>>,
     /// Whether it leads.
@@ -187,7 +187,7 @@ impl Inputs {
     async fn changed(&mut self) -> bool {
         let deadline = self.deadline();
         tokio::select! {
-            changed = self.outcome.changed() => changed.is_ok(),
+            changed = self.account.changed() => changed.is_ok(),
             changed = self.resolved.changed() => changed.is_ok(),
             changed = self.standing.changed() => changed.is_ok(),
             changed = self.superset.changed() => changed.is_ok(),
@@ -209,22 +209,22 @@ impl Inputs {
     }
 
     fn record(&self, before: Instance) -> Instance {
-        let outcome = self.outcome.borrow();
+        let account = self.account.borrow();
         let standing = *self.standing.borrow();
         let role = if standing.leads(Instant::now()) { Role::Leader } else { Role::Follower };
-        let since = if outcome.state == before.state { before.since } else { jiff::Timestamp::now().to_string() };
+        let since = if account.state == before.state { before.since } else { jiff::Timestamp::now().to_string() };
         let trouble = || self.trouble.borrow().as_ref().map(|why| format!("failed to list superset's connections: {why}"));
-        let error = outcome.error.clone().or_else(trouble).or_else(|| self.source.error());
+        let error = account.error.clone().or_else(trouble).or_else(|| self.source.error());
         // It does not go with what else is wrong, and must not hide behind it.
         let errors: Vec<_> = error.into_iter().chain(self.memory_trouble.borrow().clone()).collect();
         let error = (!errors.is_empty()).then(|| errors.join("; "));
-        let state = if outcome.state == State::InSync && outcome.error.is_some() { State::Held } else { outcome.state };
+        let state = if account.state == State::InSync && account.error.is_some() { State::Held } else { account.state };
         Instance {
             role,
             state,
             since,
-            desired: outcome.desired.clone(),
-            applied: outcome.applied.clone(),
+            desired: account.desired.clone(),
+            applied: account.applied.clone(),
             superset: self.superset.borrow().clone(),
             error,
             ..before
@@ -239,7 +239,7 @@ impl Inputs {
     fn problems(&self) -> Vec<Problem> {
         let resolved = self.resolved.borrow();
         let tree = resolved.iter().flat_map(|resolved| resolved.resolution.problems.iter());
-        tree.chain(self.outcome.borrow().problems.iter()).cloned().collect()
+        tree.chain(self.account.borrow().problems.iter()).cloned().collect()
     }
 }
 

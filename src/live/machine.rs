@@ -91,7 +91,11 @@ impl Host for Machine {
             match supervisor.running().await {
                 Ok(pids) if pids.is_empty() => return Target::Unstarted,
                 Ok(_) => self.has_started = true,
-                Err(error) => debug!(%error, "failed to ask the supervisor whether superset was started"),
+                Err(error) => {
+                    debug!(%error, "failed to ask the supervisor whether superset was started");
+                    // Until that is known it can neither be started nor told.
+                    return Target::Absent;
+                }
             }
         }
         if !self.way.tells() {

@@ -9,7 +9,7 @@ use crate::model::digest::Revision;
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// When a candidate must be proven before it is installed (law 4).
-    pub proof: Proof,
+    pub proof: Due,
     /// Its place among the others.
     pub place: Place,
     /// How long the tree must stand still.
@@ -43,7 +43,7 @@ pub enum Place {
 
 /// When a candidate must be proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub enum Due {
     /// Each one.
     Always,
     /// Where there is a Superset to be told of it.

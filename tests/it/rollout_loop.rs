@@ -17,10 +17,10 @@ use setkeeper::model::problem::Problem;
 use setkeeper::model::protected::Protected;
 use setkeeper::model::snapshot::{Branch, Node, Origin, Snapshot, Tree};
 use setkeeper::plan::files::{FileSeen, FileWanted};
-use setkeeper::reconcile::config::{ConfigLoop, Outcome};
+use setkeeper::reconcile::config::{Account, ConfigLoop};
 use setkeeper::reconcile::resolve::ResolveLoop;
 use setkeeper::render::renderer::{Renderer, Sources, Target as Place};
-use setkeeper::rollout::job::{Bad, Canaries, Leave, Place as Turn, Proof as Due, ReloadFailed, Rules, Target};
+use setkeeper::rollout::job::{Bad, Canaries, Due, Leave, Place as Turn, ReloadFailed, Rules, Target};
 use setkeeper::rollout::target::Goal;
 use setkeeper::world::{Board, Fault, FaultKind, Host, Proof};
 use tokio::sync::watch;
@@ -236,9 +236,10 @@ impl Board for Alone {
 struct Agent {
     machine: Machine,
     tree: watch::Sender<Option<Tree>>,
-    outcome: watch::Sender<Outcome>,
+    account: watch::Sender<Account>,
     memory: watch::Sender<LastGood>,
     allow_protected: Vec<String>,
+    resync: Duration,
     running: Option<(CancellationToken, Vec<JoinHandle<()>>)>,
 }
 
@@ -247,9 +248,10 @@ impl Agent {
         Self {
             machine: Machine::default(),
             tree: watch::Sender::default(),
-            outcome: watch::Sender::default(),
+            account: watch::Sender::default(),
             memory: watch::Sender::default(),
             allow_protected: Vec::new(),
+            resync: Duration::from_millis(300),
             running: None,
         }
     }
@@ -286,9 +288,9 @@ impl Agent {
             },
             boot: None,
             allow_protected: self.allow_protected.clone(),
-            resync: Duration::from_millis(300),
+            resync: self.resync,
             resolved: resolved.subscribe(),
-            outcome: self.outcome.clone(),
+            account: self.account.clone(),
             memory: self.memory.clone(),
             heartbeat: watch::Sender::new(Instant::now()),
         };
@@ -319,16 +321,16 @@ impl Agent {
         self.publish_with(text, None);
     }
 
-    async fn is(&self, what: &str, wanted: impl FnMut(&Outcome) -> bool) -> Outcome {
-        let mut outcome = self.outcome.subscribe();
-        let seen = tokio::time::timeout(PATIENCE, outcome.wait_for(wanted)).await.map(|seen| seen.unwrap().clone());
-        seen.unwrap_or_else(|_| panic!("never {what}: {:#?}\n{:#?}", self.outcome.borrow(), self.machine.did()))
+    async fn is(&self, what: &str, wanted: impl FnMut(&Account) -> bool) -> Account {
+        let mut account = self.account.subscribe();
+        let seen = tokio::time::timeout(PATIENCE, account.wait_for(wanted)).await.map(|seen| seen.unwrap().clone());
+        seen.unwrap_or_else(|_| panic!("never {what}: {:#?}\n{:#?}", self.account.borrow(), self.machine.did()))
     }
 
     async fn runs(&self, line: &str) {
-        let has_it = |outcome: &Outcome| {
-            outcome.state == State::InSync
-                && outcome.applied == outcome.desired
+        let has_it = |account: &Account| {
+            account.state == State::InSync
+                && account.applied == account.desired
                 && self.machine.live().lines().any(|own| own == line)
         };
         self.is(line, has_it).await;
@@ -342,7 +344,7 @@ impl Agent {
 
     async fn held(&self, why: &str) -> String {
         let is_held =
-            |outcome: &Outcome| outcome.state == State::Held && outcome.error.as_deref().is_some_and(|error| error.contains(why));
+            |account: &Account| account.state == State::Held && account.error.as_deref().is_some_and(|error| error.contains(why));
         self.is(why, is_held).await.error.unwrap()
     }
 }
@@ -420,11 +422,11 @@ async fn files_that_were_there_before_are_brought_back_where_the_first_release_d
     agent.machine.broken.send_replace(vec!["A = 1"]);
     agent.start();
     agent.publish("A: 1");
-    let outcome = agent.held("it answers 500").await;
-    assert_eq!(outcome, "it answers 500");
+    let account = agent.held("it answers 500").await;
+    assert_eq!(account, "it answers 500");
     assert_eq!(agent.machine.live(), "MINE = 1\n");
     assert_eq!(*agent.machine.loaded.borrow(), own.bytes);
-    assert_eq!(agent.outcome.borrow().applied.revision, None, "it is not ours");
+    assert_eq!(agent.account.borrow().applied.revision, None, "it is not ours");
 }
 
 #[tokio::test]
@@ -453,7 +455,7 @@ async fn nothing_is_reloaded_that_cannot_be_written_down_before() {
     agent.runs("A = 1").await;
     agent.machine.disk_is_full.send_replace(true);
     agent.publish("A: 2");
-    agent.is("it failed", |outcome| outcome.error.as_deref().is_some_and(|error| error.contains("no space left"))).await;
+    agent.is("it failed", |account| account.error.as_deref().is_some_and(|error| error.contains("no space left"))).await;
     agent.runs_still("A = 1");
     agent.machine.disk_is_full.send_replace(false);
     agent.runs("A = 2").await;
@@ -467,7 +469,7 @@ async fn a_check_is_given_up_for_a_newer_release_and_when_the_agent_stops() {
     agent.runs("A = 1").await;
     agent.machine.endless.send_replace(true);
     agent.publish("A: 2");
-    agent.is("checking", |outcome| outcome.state == State::Checking).await;
+    agent.is("checking", |account| account.state == State::Checking).await;
     let checks = |did: &Vec<String>| did.iter().filter(|did| *did == "check").count() == 2;
     tokio::time::timeout(PATIENCE, agent.machine.did.subscribe().wait_for(checks)).await.unwrap().unwrap();
     agent.machine.endless.send_replace(false);
@@ -475,7 +477,7 @@ async fn a_check_is_given_up_for_a_newer_release_and_when_the_agent_stops() {
     agent.runs("A = 3").await;
     agent.machine.endless.send_replace(true);
     agent.publish("A: 4");
-    agent.is("checking", |outcome| outcome.state == State::Checking).await;
+    agent.is("checking", |account| account.state == State::Checking).await;
     agent.stop().await;
 }
 
@@ -487,7 +489,7 @@ async fn a_pause_stops_what_has_not_begun_and_ends_by_itself() {
     agent.runs("A = 1").await;
     let until = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(900);
     agent.publish_with("A: 2", Some(Pause { until: Some(until), ..Pause::default() }));
-    agent.is("paused", |outcome| outcome.state == State::Paused).await;
+    agent.is("paused", |account| account.state == State::Paused).await;
     agent.runs_still("A = 1");
     agent.runs("A = 2").await;
     assert!(jiff::Timestamp::now() >= until);
@@ -520,12 +522,13 @@ async fn a_release_that_fails_right_after_another_has_arrived_goes_back_to_that_
     agent.publish("A: 3");
     agent.held("it answers 500").await;
     agent.runs_still("A = 2");
-    assert_eq!(agent.outcome.borrow().applied, agent.memory.borrow().applied.version);
+    assert_eq!(agent.account.borrow().applied, agent.memory.borrow().applied.version);
 }
 
 #[tokio::test]
 async fn what_was_installed_while_superset_was_down_is_proved_when_it_is_back_and_taken_back_if_it_must() {
-    let mut agent = Agent::new();
+    // Nothing but looking for it tells that it is back.
+    let mut agent = Agent { resync: Duration::from_secs(3600), ..Agent::new() };
     agent.start();
     agent.publish("A: 1");
     agent.runs("A = 1").await;
@@ -533,9 +536,9 @@ async fn what_was_installed_while_superset_was_down_is_proved_when_it_is_back_an
         agent.machine.target.send_replace(Target::Absent);
         agent.machine.broken.send_replace(vec!["A = 3"]);
         agent.publish(&format!("A: {limit}"));
-        agent.is("it waits", |outcome| outcome.error.as_deref().is_some_and(|error| error.contains("does not run"))).await;
+        agent.is("it waits", |account| account.error.as_deref().is_some_and(|error| error.contains("does not run"))).await;
         assert!(agent.machine.live().contains(&format!("A = {limit}\n")));
-        assert_ne!(agent.outcome.borrow().applied, agent.outcome.borrow().desired, "nobody has proved it");
+        assert_ne!(agent.account.borrow().applied, agent.account.borrow().desired, "nobody has proved it");
         agent.machine.loaded.send_replace(agent.machine.live().into_bytes());
         agent.machine.target.send_replace(Target::Running);
         if is_broken {
@@ -569,7 +572,7 @@ async fn a_superset_that_starts_just_before_an_install_is_told_and_one_that_star
     agent.start();
     let installed = async |agent: &Agent, line: &str| {
         agent.publish(&line.replace(" =", ":"));
-        let has_it = |outcome: &Outcome| outcome.state == State::InSync && agent.machine.live().lines().any(|own| own == line);
+        let has_it = |account: &Account| account.state == State::InSync && agent.machine.live().lines().any(|own| own == line);
         agent.is(line, has_it).await;
     };
     let reloads = |agent: &Agent| agent.machine.did().iter().filter(|did| *did == "reload").count();
@@ -634,7 +637,7 @@ async fn a_host_whose_superset_was_away_while_it_went_back_is_well_again_once_th
     let begins = |did: &Vec<String>| proofs(did) > before;
     tokio::time::timeout(PATIENCE, agent.machine.did.subscribe().wait_for(begins)).await.unwrap().unwrap();
     agent.machine.target.send_replace(Target::Absent);
-    agent.is("sick", |outcome| outcome.state == State::Failed).await;
+    agent.is("sick", |account| account.state == State::Failed).await;
     assert!(agent.machine.bad.borrow().is_empty(), "nobody can say what is wrong");
     agent.machine.broken.send_replace(Vec::new());
     agent.machine.loaded.send_replace(agent.machine.live().into_bytes());
@@ -657,9 +660,9 @@ async fn a_release_that_comes_while_another_is_checked_is_checked_in_its_place_a
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(checks(&agent.machine.did()), 3, "it goes in circles");
-    let release = agent.outcome.borrow().desired.release.clone();
+    let release = agent.account.borrow().desired.release.clone();
     agent.machine.endless.send_replace(false);
     agent.publish("A: 4");
     agent.runs("A = 4").await;
-    assert_ne!(agent.outcome.borrow().desired.release, release);
+    assert_ne!(agent.account.borrow().desired.release, release);
 }

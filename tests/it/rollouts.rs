@@ -15,7 +15,7 @@ use setkeeper::model::instance::InstanceId;
 use setkeeper::model::rollout::{Quarantined, Rollout};
 use setkeeper::model::slot::{self, Boot};
 use setkeeper::rollout::course::Course;
-use setkeeper::rollout::job::{Canaries, Job, Leave, Outcome, Place, Proof, ReloadFailed, Rules, Target, Verdict, View};
+use setkeeper::rollout::job::{Canaries, Due, Job, Leave, Outcome, Place, ReloadFailed, Rules, Target, Verdict, View};
 use setkeeper::rollout::journal::Journal;
 use setkeeper::rollout::target::{Choice, Goal, choose, choose_at_start};
 use setkeeper::zookeeper::slots::judge::{Holder, Memory, Move, Seeker, Seen as SlotSeen};
@@ -125,7 +125,7 @@ struct Host {
 
 impl Host {
     fn checks(&self) -> bool {
-        self.rules.proof == Proof::Always
+        self.rules.proof == Due::Always
     }
 }
 
@@ -178,7 +178,7 @@ impl Cluster {
         let hosts = (0..count).map(|index| {
             let place = if has_canary && index == 0 { Place::Canary } else { Place::InTurn };
             let rules = Rules {
-                proof: if rng.random_bool(0.9) { Proof::Always } else { Proof::Never },
+                proof: if rng.random_bool(0.9) { Due::Always } else { Due::Never },
                 place,
                 settle: Duration::from_secs(2),
                 soak: Duration::from_secs(5),

@@ -14,7 +14,7 @@ use crate::live::superset::Superset;
 use crate::model::instance::role;
 use crate::reconcile::config::{Boot, ConfigLoop};
 use crate::render::renderer::{Renderer, Target};
-use crate::rollout::job::{Place as Turn, Proof, Rules};
+use crate::rollout::job::{Due, Place as Turn, Rules};
 use crate::settings::release::{CheckRequired, Fallback};
 use crate::settings::{Settings, Source};
 use crate::superset::reload::{Place, Way};
@@ -41,9 +41,9 @@ fn rules(settings: &Settings, is_shared: bool) -> Rules {
     let (rollout, limit) = (&settings.rollout, settings.verify.timeout);
     Rules {
         proof: match settings.check.require {
-            CheckRequired::Auto => Proof::WhereTold,
-            CheckRequired::App | CheckRequired::Syntax => Proof::Always,
-            CheckRequired::None => Proof::Never,
+            CheckRequired::Auto => Due::WhereTold,
+            CheckRequired::App | CheckRequired::Syntax => Due::Always,
+            CheckRequired::None => Due::Never,
         },
         place: match is_shared {
             false => Turn::Alone,
@@ -121,7 +121,7 @@ impl Wiring<'_> {
             allow_protected: settings.rollout.allow_protected.clone(),
             resync: settings.datasources.resync,
             resolved: self.resolved.subscribe(),
-            outcome: self.outcome.clone(),
+            account: self.account.clone(),
             memory: self.memory.clone(),
             heartbeat: self.heartbeat.clone(),
         })

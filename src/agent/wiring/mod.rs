@@ -34,7 +34,7 @@ use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen, Vers
 use crate::model::snapshot::Tree;
 use crate::model::status::ClusterStatus;
 use crate::plan::connections::Pruning;
-use crate::reconcile::config::Outcome;
+use crate::reconcile::config::Account;
 use crate::reconcile::connections::{self, ConnectionsLoop, Statuses};
 use crate::reconcile::health::HealthLoop;
 use crate::reconcile::ledger::job::Rules;
@@ -66,7 +66,7 @@ pub(super) struct Wiring<'a> {
     tree: watch::Sender<Option<Tree>>,
     accepted: watch::Sender<Option<Inventory>>,
     resolved: watch::Sender<Option<Arc<Resolved>>>,
-    outcome: watch::Sender<Outcome>,
+    account: watch::Sender<Account>,
     heartbeat: watch::Sender<Instant>,
     standing: watch::Sender<Standing>,
     superset: watch::Sender<SupersetSeen>,
@@ -90,7 +90,7 @@ impl<'a> Wiring<'a> {
         passwords: Passwords,
         last_good: LastGood,
     ) -> Self {
-        let outcome = Outcome { applied: last_good.applied.version.clone(), ..Outcome::default() };
+        let account = Account { applied: last_good.applied.version.clone(), ..Account::default() };
         let superset =
             SupersetSeen { url: settings.superset.url.to_string(), healthy: false, version: settings.superset.version.clone() };
         Self {
@@ -101,7 +101,7 @@ impl<'a> Wiring<'a> {
             tree: watch::Sender::default(),
             accepted: watch::Sender::new(serde_json::from_value(last_good.inventory.clone()).ok()),
             resolved: watch::Sender::default(),
-            outcome: watch::Sender::new(outcome),
+            account: watch::Sender::new(account),
             heartbeat: watch::Sender::new(Instant::now()),
             standing: watch::Sender::default(),
             superset: watch::Sender::new(superset),
@@ -281,7 +281,7 @@ impl<'a> Wiring<'a> {
             metrics: metrics::install()?,
         };
         let inputs = super::report::Inputs {
-            outcome: self.outcome.subscribe(),
+            account: self.account.subscribe(),
             resolved: self.resolved.subscribe(),
             standing: self.standing.subscribe(),
             superset: self.superset.subscribe(),
@@ -319,7 +319,7 @@ impl<'a> Wiring<'a> {
             state: State::Starting,
             since: now,
             desired: Version::default(),
-            applied: self.outcome.borrow().applied.clone(),
+            applied: self.account.borrow().applied.clone(),
             superset: self.superset.borrow().clone(),
             error: None,
         }

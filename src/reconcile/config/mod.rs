@@ -28,7 +28,7 @@ use tracing::warn;
 
 pub use self::boot::Boot;
 use self::look::Seen;
-pub use self::report::Outcome;
+pub use self::report::Account;
 use super::resolve::Resolved;
 use super::sleep_to;
 use crate::desired::lens::Lens;
@@ -67,7 +67,7 @@ pub struct ConfigLoop<H, B> {
     /// What the tree wants.
     pub resolved: watch::Receiver<Option<Arc<Resolved>>>,
     /// What it reports.
-    pub outcome: watch::Sender<Outcome>,
+    pub account: watch::Sender<Account>,
     /// What survives a restart.
     pub memory: watch::Sender<LastGood>,
     /// When the loop last turned.

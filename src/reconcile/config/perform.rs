@@ -86,7 +86,7 @@ impl<H: Host, B: Board> Running<H, B> {
         {
             return Err(ReloadFailed { why: fault.message, unaffected: true, blames_release: false });
         }
-        self.given.outcome.send_modify(|outcome| outcome.state = State::Reloading);
+        self.given.account.send_modify(|account| account.state = State::Reloading);
         let reloaded = if self.seen.target == Target::Unstarted {
             let started = self.given.host.start().await;
             started.map_err(|fault| ReloadFailed { why: fault.message, unaffected: true, blames_release: false })

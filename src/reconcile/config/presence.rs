@@ -14,6 +14,8 @@ use crate::world::{Board, Host};
 
 /// How long it is believed that nobody is there.
 const LASTS: Duration = Duration::from_secs(1);
+/// How often is looked for a Superset that is away: nobody announces that it is back.
+const AWAY: Duration = Duration::from_secs(2);
 
 /// That nobody was there to be told.
 pub(super) struct Nobody {
@@ -40,6 +42,9 @@ impl<H: Host, B: Board> Running<H, B> {
             self.course.doubt_superset();
         }
         self.seen.target = target;
+        if target == Target::Absent {
+            self.look_again(AWAY);
+        }
         if target == Target::Running && !self.given.memory.borrow().is_told {
             self.given.memory.send_modify(|memory| memory.is_told = true);
         }

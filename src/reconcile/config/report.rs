@@ -9,13 +9,13 @@ use super::candidate::version;
 use crate::model::instance::{State, Version};
 use crate::model::problem::Problem;
 use crate::model::snapshot::Origin;
-use crate::rollout::job::{Proof, Target, View};
+use crate::rollout::job::{Due, Target, View};
 use crate::rollout::target::{Choice, Stay};
 use crate::world::{Board, Host};
 
 /// What this instance makes of the config tree.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
+pub struct Account {
     /// What it is doing.
     pub state: State,
     /// What the tree wants of it.
@@ -31,7 +31,7 @@ pub struct Outcome {
 impl<H: Host, B: Board> Running<H, B> {
     pub(super) fn report(&self, view: View) {
         let Some((release, published)) = &self.seen.published else { return };
-        let mut next = Outcome { applied: self.given.memory.borrow().applied.version.clone(), ..Outcome::default() };
+        let mut next = Account { applied: self.given.memory.borrow().applied.version.clone(), ..Account::default() };
         next.desired = match published {
             Ok(candidate) => version(&candidate.goal),
             Err(_) => Version { release: Some(release.clone()), revision: None },
@@ -53,14 +53,14 @@ impl<H: Host, B: Board> Running<H, B> {
             }
             (Choice::Stay(Stay::NothingPublished), Ok(_)) => (State::Held, why),
         };
-        if self.given.rules.proof == Proof::WhereTold && view.target == Target::Nobody {
+        if self.given.rules.proof == Due::WhereTold && view.target == Target::Nobody {
             next.problems = next.problems.iter().cloned().chain([unchecked()]).collect();
         }
-        self.given.outcome.send_if_modified(|outcome| {
-            let is_new = *outcome != next;
+        self.given.account.send_if_modified(|account| {
+            let is_new = *account != next;
             if is_new {
-                tell(outcome, &next);
-                *outcome = next;
+                tell(account, &next);
+                *account = next;
             }
             is_new
         });
@@ -86,7 +86,7 @@ fn unchecked() -> Problem {
 }
 
 /// One line for what keeps this instance from what the tree wants.
-fn tell(before: &Outcome, next: &Outcome) {
+fn tell(before: &Account, next: &Account) {
     let mut news = next.problems.iter().filter(|problem| !before.problems.contains(problem));
     if let Some(problem) = news.find(|problem| problem.field.as_deref() == Some("check.require")) {
         warn!("{problem}");

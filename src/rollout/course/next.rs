@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{At, Course, Leg};
 use crate::model::digest::Revision;
-use crate::rollout::job::{Bad, Canaries, Job, Place, Proof, Target, Verdict, View};
+use crate::rollout::job::{Bad, Canaries, Due, Job, Place, Target, Verdict, View};
 use crate::rollout::journal::{Blame, Journal, Refusal};
 use crate::rollout::target::Goal;
 
@@ -139,9 +139,9 @@ impl Course {
     /// What ran well here needs no proof; what was proven needs no other.
     pub(super) fn must_check(&self, revision: &Revision) -> bool {
         let is_due = match self.rules.proof {
-            Proof::Always => true,
-            Proof::WhereTold => self.target != Target::Nobody,
-            Proof::Never => false,
+            Due::Always => true,
+            Due::WhereTold => self.target != Target::Nobody,
+            Due::Never => false,
         };
         is_due && self.journal.good.as_ref() != Some(revision) && !matches!(self.verdicts.get(revision), Some(Verdict::Proven))
     }
