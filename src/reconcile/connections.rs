@@ -10,21 +10,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{self, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::lanes::{Lanes, Leave, is_paused, run};
 use super::ledger::Ledger;
 use super::ledger::job::{Fate, Job, Outcome, Rules};
 use super::resolve::Resolved;
 use super::sleep_to;
 use super::wants::Wants;
-use crate::metrics;
 use crate::model::datasource::DatasourceName;
 use crate::model::instance::{InstanceId, Standing};
 use crate::model::status::{DatasourceState, DatasourceStatus};
-use crate::plan::connections::{Step, Wanted};
+use crate::plan::connections::Step;
 use crate::world::{Connections, Fault, FaultKind};
 
 /// How many jobs may be begun at once: most of them wait for a lane or for a server's answer to a probe.
@@ -75,12 +75,6 @@ struct Term {
     /// What each of them does: one that dies does not say it itself.
     running: HashMap<task::Id, Job>,
     lanes: Lanes,
-}
-
-#[derive(Clone)]
-struct Lanes {
-    healthy: Arc<Semaphore>,
-    suspect: Arc<Semaphore>,
 }
 
 impl<C: Connections> ConnectionsLoop<C> {
@@ -145,7 +139,7 @@ impl<C: Connections> ConnectionsLoop<C> {
             ledger: Ledger::open(self.rules.clone(), now),
             jobs: JoinSet::new(),
             running: HashMap::new(),
-            lanes: Lanes { healthy: Arc::new(Semaphore::new(self.concurrency)), suspect: Arc::new(Semaphore::new(1)) },
+            lanes: Lanes::new(self.concurrency),
         });
         if term.is_none() {
             self.statuses.send_replace(None);
@@ -234,67 +228,6 @@ impl<C: Connections> ConnectionsLoop<C> {
 
 fn report_soon(report_at: &mut Option<Instant>) {
     report_at.get_or_insert_with(|| Instant::now() + REPORT_EVERY);
-}
-
-/// Whether a person's pause is on now.
-fn is_paused(resolved: &watch::Receiver<Option<Arc<Resolved>>>) -> bool {
-    let now = jiff::Timestamp::now();
-    resolved.borrow().as_ref().and_then(|resolved| resolved.pause.as_ref()).is_some_and(|pause| pause.holds(now))
-}
-
-/// Leave to write: the election, the term under which a job was begun, and no pause.
-struct Leave {
-    standing: watch::Receiver<Standing>,
-    resolved: watch::Receiver<Option<Arc<Resolved>>>,
-    term: u64,
-}
-
-impl Leave {
-    /// Why there is none, if there is none.
-    fn missing(&self) -> Option<&'static str> {
-        let standing = *self.standing.borrow();
-        let leads = standing.leads(Instant::now()) && matches!(standing, Standing::Leader { term, .. } if term == self.term);
-        if !leads {
-            return Some("leadership was lost before the write");
-        }
-        is_paused(&self.resolved).then_some("a person paused the cluster before the write")
-    }
-}
-
-async fn run<C: Connections>(world: Arc<C>, job: Job, lanes: Lanes, leave: Leave) -> Outcome {
-    match job {
-        Job::List => Outcome::Listed(world.list().await),
-        Job::Look { name, id } => {
-            let _lane = lanes.healthy.acquire().await;
-            Outcome::Looked { name, id, result: world.look(id).await }
-        }
-        Job::Push { name, step, wanted, suspect } => {
-            let lane = if suspect { &lanes.suspect } else { &lanes.healthy };
-            let result = push(&*world, &step, wanted.as_deref(), lane, &leave).await;
-            Outcome::Pushed { name, step, wanted, result }
-        }
-    }
-}
-
-/// Probes outside the lane, since a dead server costs the probe's whole deadline, and writes inside it.
-async fn push<C: Connections>(
-    world: &C,
-    step: &Step,
-    wanted: Option<&Wanted>,
-    lane: &Semaphore,
-    leave: &Leave,
-) -> Result<i64, Fault> {
-    if let Some(server) = wanted.and_then(|wanted| wanted.server.as_ref()) {
-        world.probe(server).await?;
-    }
-    let _lane = lane.acquire().await;
-    if let Some(why) = leave.missing() {
-        return Err(Fault { kind: FaultKind::Superset, message: why.to_owned() });
-    }
-    let began = Instant::now();
-    let applied = world.apply(step).await;
-    metrics::pushed(began.elapsed());
-    applied
 }
 
 /// How a job ended: with an outcome, or by dying.

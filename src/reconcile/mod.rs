@@ -12,6 +12,7 @@ pub mod backoff;
 pub mod config;
 pub mod connections;
 pub mod health;
+mod lanes;
 pub mod ledger;
 pub mod resolve;
 pub mod wants;
