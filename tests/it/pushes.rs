@@ -201,6 +201,7 @@ impl Schedule {
             self.turn();
         }
         self.superset.is_down = false;
+        self.ledger.pause(false);
         self.come_to_rest();
         self.assert_as_wanted();
         self.assert_quiet();
@@ -214,7 +215,9 @@ impl Schedule {
             15..22 => self.superset.is_down = !self.superset.is_down,
             22..30 => self.edit_by_hand(),
             30..34 => self.another_leader(),
-            34..60 => self.now += Duration::from_millis(self.rng.random_range(1..20_000)),
+            34..38 => self.ledger.pause(true),
+            38..44 => self.ledger.pause(false),
+            44..66 => self.now += Duration::from_millis(self.rng.random_range(1..20_000)),
             _ => {}
         }
         let now = self.now;
@@ -308,10 +311,9 @@ impl Schedule {
 
     /// A deletion begins once everything that could be written has been, and by itself.
     fn assert_deleted_last(&mut self, job: &Job) {
-        if !matches!(job, Job::Push { step: Step::Delete { .. }, .. }) {
-            return;
-        }
+        let Job::Push { name, step: Step::Delete { .. }, .. } = job else { return };
         self.deletions += 1;
+        assert!(!self.wanted.contains_key(name), "{name} is deleted although it is wanted again");
         assert!(self.running.is_empty(), "law 5: deleted while others are under way: {:?}", self.running);
         let next = self.ledger.next(self.now);
         assert!(!matches!(next, Some(Job::Push { .. })), "law 5: deleted before {next:?}");

@@ -134,6 +134,8 @@ impl Ledger {
         self.refusals.retain(|name, _| wanted.contains_key(name));
         self.unkept.retain(|name, _| wanted.contains_key(name));
         self.unjudged.retain(|name| wanted.contains_key(name));
+        // A deletion may have waited for a pause or for jobs under way: what is wanted again is none's orphan.
+        self.deletions.retain(|name, _| !wanted.contains_key(name) && !unfit.contains_key(name));
         for (name, unfit) in unfit {
             let fate = Fate { state: unfit.state, uuid: unfit.uuid, database_id: None, error: Some(unfit.error.clone()) };
             self.fates.insert(name.clone(), fate);

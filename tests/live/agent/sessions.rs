@@ -64,7 +64,7 @@ async fn of_two_agents_one_leads_and_kill_9_moves_role_and_pushes_and_pushes_not
     let ended = Instant::now();
     let status = second.datasource("killed-2", "in_sync").await;
     assert_eq!(status["by"], "b");
-    assert!(ended.elapsed() < Duration::from_secs(5), "pushed {:?} after the session's end", ended.elapsed());
+    assert!(ended.elapsed() < Duration::from_secs(20), "pushed {:?} after the session's end", ended.elapsed());
     second.leads().await;
     assert_eq!(scene.proxy.writes().len(), 2, "{:?}", scene.proxy.writes());
 

@@ -92,6 +92,9 @@ impl Watcher {
 }
 
 const GOOD: usize = 20;
+
+/// A worker of Superset that waits for a silent server waits for minutes; a busy machine answers within seconds.
+const STALLED: Duration = Duration::from_secs(12);
 /// Ample for twenty pushes on a busy machine, and less than waiting for a silent server even twice would take.
 const LONG: Duration = Duration::from_secs(30);
 
@@ -147,7 +150,7 @@ async fn law_11_four_silent_servers_delay_nobody_and_cost_superset_nothing() {
     scene.agent.datasource("late", "in_sync").await;
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(scene.proxy.writes().len(), GOOD + 1, "superset was asked to connect to a silent server");
-    assert!(scene.watcher.longest() < Duration::from_secs(3), "{:?}", scene.watcher.longest());
+    assert!(scene.watcher.longest() < STALLED, "{:?}", scene.watcher.longest());
 }
 
 #[tokio::test]
@@ -176,5 +179,5 @@ async fn law_11_four_servers_that_greet_and_fall_silent_delay_nobody_and_leave_s
     assert_eq!(mysql.tries(), 2, "each that holds a thread is tried once");
     scene.tree.datasource("late", &duck()).await;
     scene.agent.datasource("late", "in_sync").await;
-    assert!(scene.watcher.longest() < Duration::from_secs(3), "{:?}", scene.watcher.longest());
+    assert!(scene.watcher.longest() < STALLED, "{:?}", scene.watcher.longest());
 }

@@ -15,7 +15,8 @@ async fn of_three_at_once_one_runs_and_all_end_alike() {
     for code in [0, 7] {
         let (server, place) = (Server::start().await, Place::new());
         let tree = Tree::at(&server.connect()).await;
-        let script = script(20, &format!("exit {code}"));
+        // Long enough for the others to start on a busy machine, and to be told that they wait.
+        let script = script(160, &format!("exit {code}"));
         let all = ["a", "b", "c"].map(|name| place.once(name, &server.connect(), &key(IMAGE), &script));
         let mut said = Vec::new();
         for one in all {
@@ -50,7 +51,7 @@ async fn of_three_at_once_one_runs_and_all_end_alike() {
 #[tokio::test]
 async fn keys_of_one_name_run_one_after_another() {
     let (server, place) = (Server::start().await, Place::new());
-    let one = place.once("a", &server.connect(), &key("1"), &script(20, "exit 0"));
+    let one = place.once("a", &server.connect(), &key("1"), &script(160, "exit 0"));
     one.begun("a").await;
     let two = place.once("b", &server.connect(), &key("2"), &script(1, "exit 0"));
     two.says("waiting for db, which a@").await;

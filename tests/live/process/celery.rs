@@ -98,7 +98,7 @@ async fn a_web_server_is_proved_by_its_revision_and_by_its_connections() {
     assert!(error.to_string().contains(&format!("came from revision {revision}")), "{error}");
     let wrong = client_as(&stand.superset.url, "admin", "wrong", Duration::from_secs(5));
     // Our own login tells nothing of the config.
-    impatient.web(&revision, Some(&wrong)).await.unwrap();
+    verifier(&stand.superset.url, 5, Duration::from_secs(30)).web(&revision, Some(&wrong)).await.unwrap();
     let nobody = client_as("http://127.0.0.1:9", "admin", "admin", Duration::from_secs(1));
     let error = impatient.web(&revision, Some(&nobody)).await.unwrap_err();
     assert!(matches!(error, VerifyError::Databases(_)), "{error}");

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Stand, gunicorns, own_pid_file};
-use crate::support::eventually;
 use crate::support::load::{Load, assert_unharmed};
 use crate::support::services::Superset;
+use crate::support::{PATIENCE, eventually};
 
 #[tokio::test]
 async fn a_handoff_fails_no_request_and_the_pid_file_follows() {
@@ -63,7 +63,7 @@ async fn interrupt(stand: &Stand, config: &str, next: &str) {
     stand.publish(config);
     let began = Instant::now();
     while !stand.agent.log().contains("a new gunicorn starts") {
-        assert!(began.elapsed() < Duration::from_secs(30), "{}", stand.agent.log());
+        assert!(began.elapsed() < PATIENCE, "{}", stand.agent.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     stand.publish(next);

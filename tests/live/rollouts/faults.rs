@@ -95,6 +95,8 @@ async fn law_6_an_agent_that_was_frozen_amid_a_proof_blames_nobody_when_it_wakes
 async fn frozen(cluster: &str, job: &str, times: usize) {
     let short = |mut member: Member| {
         member.agent.set("rollout.soak", json!("3s"));
+        // A slot's lease is four times that, for which the other has to wait.
+        member.agent.set("verify", json!({"timeout": "20s"}));
         member.beside()
     };
     let crew = Crew::of(cluster, 2, short).await;

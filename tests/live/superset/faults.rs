@@ -7,6 +7,7 @@ use setkeeper::superset::error::{CallError, Retry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::support::{client, client_with, create, datasource, listed, request_for, told};
+use crate::support::eventually;
 use crate::support::http_proxy::{Fault, Proxy};
 use crate::support::{free_port, services};
 
@@ -137,7 +138,8 @@ async fn law_7_no_call_outlasts_its_deadline() {
     let error = client.create(&request_for(&wanted)).await.unwrap_err();
     assert!(matches!(error, CallError::Unanswered { .. }), "{}", told(&error));
     assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
-    assert!(listed(&client, &wanted).await.is_some());
+    // Nobody waited for the answer; Superset carries it out all the same, in its own time.
+    eventually("superset has made it", async || listed(&client, &wanted).await).await;
 }
 
 #[tokio::test]

@@ -100,13 +100,13 @@ async fn a_token_is_refreshed_before_it_expires_and_never_by_a_new_login() {
     let client = client(&proxy.url);
     client.list().await.unwrap();
     // Past three quarters of its life the token is replaced, although Superset would still take it.
-    tokio::time::sleep(Duration::from_secs(7)).await;
+    tokio::time::sleep(Duration::from_secs(16)).await;
     client.list().await.unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     client.list().await.unwrap();
     assert_eq!((proxy.count(LOGIN), proxy.count(REFRESH), proxy.count(LIST)), (1, 1, 3));
     // Past its end Superset refuses it; a refresh comes first all the same.
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::sleep(Duration::from_secs(22)).await;
     let wanted = datasource("login-expired", "duckdb:///:memory:", &serde_json::json!({}));
     create(&client, &wanted).await;
     assert_eq!((proxy.count(LOGIN), proxy.count(REFRESH)), (1, 2));

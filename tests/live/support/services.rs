@@ -235,10 +235,10 @@ impl Drop for SshServer {
     }
 }
 
-/// One whose tokens live for 8 seconds, and which speaks German.
+/// One whose tokens live for 20 seconds, and which speaks German.
 pub async fn impatient() -> &'static Superset {
     static SHARED: OnceCell<Superset> = OnceCell::const_new();
-    let config = "JWT_ACCESS_TOKEN_EXPIRES = timedelta(seconds=8)\nBABEL_DEFAULT_LOCALE = 'de'";
+    let config = "JWT_ACCESS_TOKEN_EXPIRES = timedelta(seconds=20)\nBABEL_DEFAULT_LOCALE = 'de'";
     SHARED.get_or_init(|| superset(config, &[])).await
 }
 

@@ -1,6 +1,6 @@
 //! Agents that are frozen or killed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rustix::process::Signal;
 
@@ -54,7 +54,7 @@ async fn after_kill_9_of_the_leader_another_leads_once_its_session_is_over() {
     other.leads().await;
     let took = began.elapsed();
     eprintln!("kill -9 of the leader: another leads after {took:?} (session timeout {TIMEOUT:?})");
-    assert!(took < TIMEOUT + Duration::from_millis(1_500), "{took:?}");
+    assert!(took < TIMEOUT * 3, "{took:?}");
     ghost.link_where("free", |link| link.taken.is_none()).await;
     let client = client(&server.connect()).await;
     eventually("two records", async || (client.list_children("/superset/instances").await.unwrap().len() == 2).then_some(()))
