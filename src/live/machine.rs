@@ -93,8 +93,7 @@ impl Host for Machine {
                 Ok(_) => self.has_started = true,
                 Err(error) => {
                     debug!(%error, "failed to ask the supervisor whether superset was started");
-                    // Until that is known it can neither be started nor told.
-                    return Target::Absent;
+                    return Target::Unknown;
                 }
             }
         }

@@ -10,6 +10,9 @@ pub const PROTECTED: [&str; 2] = ["SECRET_KEY", "SQLALCHEMY_DATABASE_URI"];
 /// What must not change unnoticed, as digests under the cluster's key; `None` where it is not set or was not reached.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Protected {
+    /// Under which key: digests under two keys cannot be compared, and the cluster's may be made anew.
+    #[serde(default)]
+    pub under: Option<String>,
     /// Of the loaded `SECRET_KEY`: another one boots, and has lost every stored password.
     pub secret_key: Option<String>,
     /// Of the loaded `SQLALCHEMY_DATABASE_URI`: another one boots, and shows another Superset.
@@ -17,6 +20,12 @@ pub struct Protected {
 }
 
 impl Protected {
+    /// Whether the two were made under one key.
+    #[must_use]
+    pub fn is_comparable(&self, other: &Self) -> bool {
+        self.under == other.under
+    }
+
     /// The names of the protected settings that differ from those of the last good revision.
     #[must_use]
     pub fn changed_from(&self, last_good: &Self) -> Vec<&'static str> {
@@ -39,6 +48,7 @@ mod tests {
     #[test]
     fn only_what_is_known_on_both_sides_counts_as_changed() {
         let protected = |key: Option<&str>, uri: Option<&str>| Protected {
+            under: None,
             secret_key: key.map(ToOwned::to_owned),
             metadata_uri: uri.map(ToOwned::to_owned),
         };

@@ -63,6 +63,8 @@ pub enum Target {
     Unstarted,
     /// It runs, and is told to reload.
     Running,
+    /// Nobody can say now whether it was started: nothing is begun until somebody can.
+    Unknown,
 }
 
 /// What the course sees of the cluster and of this host.
@@ -124,7 +126,7 @@ pub enum Outcome {
     Checked(Verdict),
     /// Of [`Job::TakeSlot`].
     Slot(Leave),
-    /// Of [`Job::Install`]: why it failed, with every file as it was.
+    /// Of [`Job::Install`]: why it failed; which files lie there then is to be seen.
     Installed(Result<(), String>),
     /// Of [`Job::Reload`].
     Reloaded(Result<(), ReloadFailed>),

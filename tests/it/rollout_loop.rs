@@ -45,6 +45,8 @@ struct Machine {
     /// Whether a check never ends.
     endless: watch::Sender<bool>,
     disk_is_full: watch::Sender<bool>,
+    /// Whether the next installation fails although its files lie there by then.
+    sync_fails: watch::Sender<bool>,
     /// Whether ZooKeeper is away.
     is_alone: watch::Sender<bool>,
     bad: watch::Sender<Vec<String>>,
@@ -62,6 +64,7 @@ impl Default for Machine {
             broken: watch::Sender::default(),
             endless: watch::Sender::default(),
             disk_is_full: watch::Sender::default(),
+            sync_fails: watch::Sender::default(),
             is_alone: watch::Sender::default(),
             bad: watch::Sender::default(),
             forgotten: watch::Sender::default(),
@@ -90,16 +93,21 @@ impl Machine {
             .unwrap_or_default()
     }
 
-    fn judge(&self, files: &Proof<'_>) -> Report {
+    fn judge(&self, key: &DigestKey, files: &Proof<'_>) -> Report {
         let text = String::from_utf8(files.files[0].bytes.to_vec()).unwrap();
         let bad = self.invalid.borrow().iter().any(|bad| text.contains(bad));
-        let key = text.lines().find(|line| line.starts_with("SECRET_KEY")).map(str::to_owned);
+        let secret_key = text.lines().find(|line| line.starts_with("SECRET_KEY")).map(|line| {
+            let mut digest = key.digest("protected");
+            digest.field(line.as_bytes());
+            digest.short()
+        });
+        let under = secret_key.is_some().then(|| key.digest("key").short());
         Report {
             outcome: if bad { Checked::Invalid } else { Checked::Proven },
             why: "it raises".to_owned(),
             last_lines: vec!["the last line".to_owned()],
             warnings: Vec::new(),
-            protected: Protected { secret_key: key, metadata_uri: None },
+            protected: Protected { under, secret_key, metadata_uri: None },
         }
     }
 }
@@ -121,17 +129,17 @@ impl Host for Machine {
         if *self.disk_is_full.borrow() { Err(refused("no space left")) } else { Ok(()) }
     }
 
-    async fn check(&self, _: &DigestKey, _: &Revision, files: &Proof<'_>) -> Report {
+    async fn check(&self, key: &DigestKey, _: &Revision, files: &Proof<'_>) -> Report {
         self.note("check");
         if *self.endless.borrow() {
             pending::<()>().await;
         }
-        self.judge(files)
+        self.judge(key, files)
     }
 
-    async fn check_anew(&self, _: &DigestKey, files: &Proof<'_>) -> Report {
+    async fn check_anew(&self, key: &DigestKey, files: &Proof<'_>) -> Report {
         self.note("check the last good one");
-        self.judge(files)
+        self.judge(key, files)
     }
 
     async fn forget(&self, revision: &Revision) {
@@ -139,13 +147,14 @@ impl Host for Machine {
     }
 
     async fn install(&mut self, files: &[FileWanted]) -> Result<(), Fault> {
-        self.note("install");
+        let fails = self.sync_fails.send_replace(false);
+        self.note(if fails { "install, and fail" } else { "install" });
         self.disk.send_modify(|disk| {
             for file in files {
                 disk.insert(file.path.clone(), FileSeen { mode: file.mode, bytes: file.bytes.to_vec() });
             }
         });
-        Ok(())
+        if fails { Err(refused("read-only file system")) } else { Ok(()) }
     }
 
     async fn start(&mut self) -> Result<(), Fault> {
@@ -311,9 +320,14 @@ impl Agent {
     }
 
     fn publish_with(&self, text: &str, pause: Option<Pause>) {
+        self.publish_under(7, text, pause);
+    }
+
+    /// Under this key of the cluster.
+    fn publish_under(&self, key: u8, text: &str, pause: Option<Pause>) {
         let node = Node::new(Origin::new("/superset/config"), text, 1);
         let config = Branch { root: Some(node), ..Branch::default() };
-        let key = Arc::new(DigestKey::from_bytes(&[7; DigestKey::LEN]).unwrap());
+        let key = Arc::new(DigestKey::from_bytes(&[key; DigestKey::LEN]).unwrap());
         self.tree.send_replace(Some(Tree { key, snapshot: Snapshot { config, ..Snapshot::default() }, pause }));
     }
 
@@ -665,4 +679,64 @@ async fn a_release_that_comes_while_another_is_checked_is_checked_in_its_place_a
     agent.publish("A: 4");
     agent.runs("A = 4").await;
     assert_ne!(agent.account.borrow().desired.release, release);
+}
+
+#[tokio::test]
+async fn another_key_of_the_cluster_is_no_other_secret_key() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("SECRET_KEY: one");
+    agent.runs("SECRET_KEY = \"one\"").await;
+    let before = agent.account.borrow().applied.revision.clone();
+    // Every digest is another one then: that of the release, that of the revision, and that of the secret key.
+    agent.publish_under(8, "SECRET_KEY: one", None);
+    let is_new = |account: &Account| account.state == State::InSync && account.applied.revision != before;
+    agent.is("in sync under the new key", is_new).await;
+    agent.publish_under(8, "SECRET_KEY: two", None);
+    agent.held("SECRET_KEY would be another one").await;
+}
+
+#[tokio::test]
+async fn what_an_installation_had_replaced_before_it_failed_is_put_back() {
+    let mut agent = Agent::new();
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.machine.sync_fails.send_replace(true);
+    agent.publish("A: 2");
+    agent.runs("A = 2").await;
+    let did = agent.machine.did();
+    let failed = did.iter().position(|did| did == "install, and fail").unwrap();
+    assert_eq!(did[failed + 1], "install", "what was replaced is put back at once: {did:?}");
+}
+
+#[tokio::test]
+async fn an_unproven_file_that_a_dead_run_left_is_replaced_although_nobody_says_what_is_meant() {
+    let mut agent = Agent { resync: Duration::from_secs(3600), ..Agent::new() };
+    agent.start();
+    agent.publish("A: 1");
+    agent.runs("A = 1").await;
+    agent.stop().await;
+    let good = agent.machine.live();
+    let left = FileSeen { mode: 0o640, bytes: b"A = 2\n".to_vec() };
+    agent.machine.disk.send_modify(|disk| drop(disk.insert(FILE.into(), left)));
+    // ZooKeeper is away: no tree comes.
+    (agent.tree, agent.resync) = (watch::Sender::default(), Duration::from_secs(3600));
+    agent.machine.is_alone.send_replace(true);
+    agent.start();
+    let is_back = |disk: &BTreeMap<PathBuf, FileSeen>| disk[&PathBuf::from(FILE)].bytes == good.as_bytes();
+    tokio::time::timeout(PATIENCE, agent.machine.disk.subscribe().wait_for(is_back)).await.unwrap().unwrap();
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn while_nobody_knows_whether_superset_was_started_nothing_is_begun() {
+    let mut agent = Agent { resync: Duration::from_secs(3600), ..Agent::new() };
+    agent.machine.target.send_replace(Target::Unknown);
+    agent.start();
+    agent.publish("A: 1");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(agent.machine.did(), Vec::<String>::new());
+    agent.machine.target.send_replace(Target::Running);
+    agent.runs("A = 1").await;
 }

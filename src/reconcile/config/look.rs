@@ -62,6 +62,10 @@ pub(super) struct Seen {
 pub(super) struct Once {
     /// The slot of an earlier run of this agent was looked for.
     pub has_recalled: bool,
+    /// What lies on disk was compared with what ran well last.
+    pub has_compared: bool,
+    /// When that is done although nobody knows what is meant.
+    pub compare_at: Option<Instant>,
     /// It was found out what lay on disk before the first release.
     pub has_found: bool,
 }
@@ -128,7 +132,7 @@ impl<H: Host, B: Board> Running<H, B> {
             self.render();
         }
         self.choose().await;
-        self.find();
+        self.find(now);
         self.course.lease(self.given.board.lease());
         self.course.aim(self.seen.choice.goal().cloned(), now);
         self.look_at_canaries().await;

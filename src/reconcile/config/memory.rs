@@ -66,16 +66,29 @@ impl<H: Host, B: Board> Running<H, B> {
         (self.course.journal().good.as_ref() == Some(revision)).then(|| wanted(&memory.applied))
     }
 
-    /// Sees, before the first release of all, what lies where its files are to lie: ours from a state that was lost, or somebody's
-    /// own, which is kept to go back to.
-    pub(super) fn find(&mut self) {
-        let Some(goal) = self.seen.choice.goal().filter(|_| !self.seen.once.has_found) else { return };
-        self.seen.once.has_found = true;
-        let journal = self.course.journal();
-        if journal.live.is_some() && !self.is_installed(&wanted(&self.given.memory.borrow().applied)) {
-            // An earlier run died between the files and the reload.
+    /// Sees, once, whether an earlier run died between the files and the reload. What is meant may take a moment to be known, and may be
+    /// what lies there; where it stays unknown (ZooKeeper is away, the tree is held), an unproven file must not lie there for long.
+    fn compare(&mut self, now: Instant) {
+        if self.seen.once.has_compared {
+            return;
+        }
+        let at = *self.seen.once.compare_at.get_or_insert(now + self.given.rules.alone_after);
+        if self.seen.choice.goal().is_none() && at > now {
+            self.look_again(at - now);
+            return;
+        }
+        self.seen.once.has_compared = true;
+        if self.course.journal().live.is_some() && !self.is_installed(&wanted(&self.given.memory.borrow().applied)) {
             self.course.doubt_files();
         }
+    }
+
+    /// Sees, before the first release of all, what lies where its files are to lie: ours from a state that was lost, or somebody's
+    /// own, which is kept to go back to.
+    pub(super) fn find(&mut self, now: Instant) {
+        self.compare(now);
+        let Some(goal) = self.seen.choice.goal().filter(|_| !self.seen.once.has_found) else { return };
+        self.seen.once.has_found = true;
         let journal = self.course.journal();
         let Some(candidate) = self.seen.known.get(&goal.revision).filter(|_| journal.live.is_none() && journal.good.is_none())
         else {

@@ -1,7 +1,7 @@
 //! Carries out one job of the course, and says what came of it. Chooses nothing (law 3).
 
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::Running;
 use crate::metrics::{self, ReloadOutcome};
@@ -71,9 +71,28 @@ impl<H: Host, B: Board> Running<H, B> {
         self.note_installed();
         if let Err(fault) = &installed {
             metrics::applied(false);
-            warn!(%revision, error = %fault, "failed to install a revision; every file is as it was");
+            warn!(%revision, error = %fault, "failed to install a revision");
+            self.put_back(revision).await;
         }
         installed.map_err(|fault| fault.message)
+    }
+
+    /// Puts back what was replaced before an installation failed: a mixture must not be what Superset loads when it is restarted.
+    async fn put_back(&mut self, failed: &Revision) {
+        let good = self.course.journal().good.clone().filter(|good| good != failed);
+        let Some(files) = good.and_then(|good| self.files_of(&good)) else { return };
+        let restored = async {
+            let lacking = lacking(&files, &self.given.host.observe(&files)?);
+            if !lacking.is_empty() {
+                self.given.host.install(&lacking).await?;
+            }
+            Ok::<_, Fault>(lacking.len())
+        };
+        match restored.await {
+            Ok(0) => {}
+            Ok(files) => info!(files, "put back the files that had been replaced"),
+            Err(fault) => error!(error = %fault, "failed to put back the files that had been replaced"),
+        }
     }
 
     async fn reload(&mut self, revision: &Revision) -> Result<(), ReloadFailed> {

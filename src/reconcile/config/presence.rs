@@ -42,7 +42,7 @@ impl<H: Host, B: Board> Running<H, B> {
             self.course.doubt_superset();
         }
         self.seen.target = target;
-        if target == Target::Absent {
+        if matches!(target, Target::Absent | Target::Unknown) {
             self.look_again(AWAY);
         }
         if target == Target::Running && !self.given.memory.borrow().is_told {
@@ -53,7 +53,9 @@ impl<H: Host, B: Board> Running<H, B> {
             if self.course.is_idle() && self.boot().await {
                 self.seen.target = self.given.host.target().await;
             }
-        } else if let Some(boot) = &mut self.given.boot {
+        } else if target != Target::Unknown
+            && let Some(boot) = &mut self.given.boot
+        {
             boot.over_at = None;
         }
     }

@@ -63,7 +63,8 @@ impl<H: Host, B: Board> Running<H, B> {
 
     /// Why the candidate is held although it loads: it changes what the settings do not allow to change.
     async fn protected_change(&mut self, key: &DigestKey, candidate: &Proof<'_>, new: &Protected) -> Option<String> {
-        let mut known = self.given.memory.borrow().protected.clone();
+        // Under another key than the cluster's of today it tells nothing, and is found out anew.
+        let mut known = self.given.memory.borrow().protected.clone().filter(|known| known.is_comparable(new));
         if known.is_none() && *new != Protected::default() {
             match self.check_last_good(key, candidate).await {
                 Some(report) if report.outcome == Outcome::Proven => known = Some(report.protected),

@@ -75,6 +75,9 @@ impl Course {
     }
 
     fn begin(&mut self, now: Instant, view: View) -> Option<Job> {
+        if self.target == Target::Unknown {
+            return None;
+        }
         let meant = self.meant().filter(|_| self.is_rested(now));
         let Some(goal) = meant.filter(|goal| !self.runs(&goal.revision)) else {
             return self.prove_host().or_else(|| self.give_back(now, view));

@@ -58,6 +58,7 @@ impl Course {
 
     fn installed(&mut self, result: Result<(), String>, now: Instant) {
         if let Err(why) = result {
+            self.installed = None;
             if let Leg::Back { .. } = self.leg {
                 // The slot is for others: this host has to get well first.
                 self.sicken(&why, now);
