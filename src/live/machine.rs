@@ -27,7 +27,7 @@ use crate::plan::files::{FileSeen, FileWanted};
 use crate::processes::awake;
 use crate::processes::clock::Moment;
 use crate::render::renderer::{Source, Sources, Target as RenderTarget};
-use crate::rollout::job::{ReloadFailed, Target};
+use crate::rollout::job::{ReloadFailed, Suspect, Target};
 use crate::settings::Render;
 use crate::superset::gunicorn;
 use crate::superset::handoff::{HandoffError, Terms};
@@ -156,13 +156,13 @@ impl Host for Machine {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 let place = self.keep_last_words(&error).await;
-                let (unaffected, blames_release) = (error.leaves_superset_alone(), error.may_be_the_configs());
+                let (unaffected, suspect) = (error.leaves_superset_alone(), error.suspect());
                 let why = fault(&error, place.or_else(|| error.hint().map(ToOwned::to_owned))).message;
-                Err(ReloadFailed { why, unaffected, blames_release })
+                Err(ReloadFailed { why, unaffected, suspect })
             }
             Err(_) => {
                 let why = format!("the reload did not end within {limit:?}");
-                Err(ReloadFailed { why, unaffected: false, blames_release: false })
+                Err(ReloadFailed { why, unaffected: false, suspect: Suspect::Host })
             }
         }
     }

@@ -1,8 +1,9 @@
 //! What the rendered files lack: wanted and seen in, ordered steps out.
 //!
-//! Pure: the same files and the same memory always make the same steps, and after they are applied there are none (law 3). Files
-//! come before the reload that needs them (law 5). Whether a reload is due is judged by the revision that Superset was last told
-//! to load, not by whether a file changed just now: an agent that died between the two finishes what it began.
+//! Pure: the same files and the same memory always make the same steps, and after they are applied there are none (law 3). The agent
+//! takes from here which files are lacking; when they may be installed and loaded is for [`rollout`](crate::rollout) to say.
+//! `setkeeper plan` shows all steps: there a reload is due by the revision that Superset was last told to load, not by whether a
+//! file changed just now.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn law_5_files_come_before_the_reload() {
+    fn files_come_before_the_reload() {
         let (one, two) = (Revision::new("1"), Revision::new("2"));
         let steps = plan(&wanted("b"), &seen("a", 0o640), &two, Loaded::Revision(&one), true);
         assert_eq!(names(&steps), ["install", "reload"]);
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_that_was_begun_is_finished_after_a_crash() {
+    fn a_reload_that_was_begun_is_still_due_after_a_crash() {
         let (one, two) = (Revision::new("1"), Revision::new("2"));
         assert_eq!(names(&plan(&wanted("a"), &seen("a", 0o640), &two, Loaded::Revision(&one), true)), ["reload"]);
         assert_eq!(names(&plan(&wanted("a"), &seen("a", 0o640), &two, Loaded::Unknown, true)), ["reload"]);

@@ -15,8 +15,12 @@ const PREDECESSOR: &str = "GUNICORN_PID";
 /// Whether a process is a gunicorn, master or worker; with setproctitle the whole line is "gunicorn: master [...]".
 #[must_use]
 pub fn is(process: &Process) -> bool {
-    let is_titled = process.arguments.join(" ").starts_with("gunicorn: master");
-    is_titled || program(&process.arguments).is_some_and(|(name, _)| name == "gunicorn" || name.starts_with("gunicorn."))
+    is_titled(&process.arguments)
+        || program(&process.arguments).is_some_and(|(name, _)| name == "gunicorn" || name.starts_with("gunicorn."))
+}
+
+fn is_titled(arguments: &[String]) -> bool {
+    arguments.join(" ").starts_with("gunicorn: master")
 }
 
 /// Every master that is nobody's successor, or whose predecessor has ended.
@@ -68,15 +72,17 @@ impl Options {
         options
     }
 
+    /// In gunicorn's own order: what comes later wins, and the command line over the environment.
     fn all(&self) -> impl Iterator<Item = &str> {
         self.by_environment.split_whitespace().chain(self.arguments.iter().map(String::as_str))
     }
 
     fn value(&self, short: &str, long: &str) -> Option<&str> {
-        let mut words = self.all();
+        let (mut words, mut last) = (self.all(), None);
         while let Some(word) = words.next() {
             if word == short || word == long {
-                return words.next();
+                last = words.next();
+                continue;
             }
             let joined = |name: &str| word.strip_prefix(name).map(|rest| rest.trim_start_matches('='));
             let value = if word.starts_with("--") {
@@ -84,11 +90,9 @@ impl Options {
             } else {
                 Some(short).filter(|short| !short.is_empty()).and_then(joined)
             };
-            if let Some(value) = value.filter(|value| !value.is_empty()) {
-                return Some(value);
-            }
+            last = value.filter(|value| !value.is_empty()).or(last);
         }
-        None
+        last
     }
 
     /// What the config file sets this name to, as it stands there.
@@ -112,6 +116,12 @@ impl Options {
     #[must_use]
     pub fn reuses_port(&self) -> bool {
         self.is_on("--reuse-port", "reuse_port")
+    }
+
+    /// Whether a title stands where its arguments were, so that nobody can say how it was started.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        is_titled(&self.arguments)
     }
 
     /// Whether it was started as `python -m gunicorn`.
@@ -199,6 +209,7 @@ mod tests {
         assert!(by_file("workers = 2\npreload_app = True\n").preloads());
         assert!(!by_file("# preload_app = True\npreload_app = False").preloads());
         assert!(options("gunicorn --reuse-port app").reuses_port() && by_file("reuse_port=True").reuses_port());
+        assert!(options("gunicorn: master [app]").is_hidden() && !options("python gunicorn app").is_hidden());
         assert!(options("python -m gunicorn app").is_module() && !options("python gunicorn app").is_module());
     }
 
@@ -212,6 +223,11 @@ mod tests {
         for line in ["gunicorn a", "gunicorn -k gevent --threads 8 a", "gunicorn --threads 1 a"] {
             assert!(!options(line).is_threaded(), "{line}");
         }
+        let both = |environment: &str, line: &str| Options { by_environment: environment.to_owned(), ..options(line) };
+        assert!(both("-k gevent", "gunicorn -k gthread a").is_threaded(), "the command line wins");
+        assert!(!both("-k gthread", "gunicorn --worker-class=gevent a").is_threaded());
+        assert!(both("-k gthread", "gunicorn a").is_threaded());
+        assert!(!options("gunicorn -k gthread -k gevent a").is_threaded(), "the last wins");
         assert!(by_file("worker_class = 'gthread'").is_threaded() && by_file("threads = 4").is_threaded());
     }
 

@@ -167,6 +167,17 @@ pub struct ReloadFailed {
     pub why: String,
     /// Whether Superset serves on with what it had.
     pub unaffected: bool,
-    /// Whether that shows the release to be bad, and not this host.
-    pub blames_release: bool,
+    /// What that says of the release.
+    pub suspect: Suspect,
+}
+
+/// What may be wrong where a reload failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspect {
+    /// This host: the release is tried again.
+    Host,
+    /// This host, which may be too slow for it, or the release: that it is if it fails here so once more.
+    Either,
+    /// The release, if what ran well before still does.
+    Release,
 }

@@ -211,6 +211,12 @@ pub fn refuse(master: &Process) -> Result<(), HandoffError> {
     if master.pid == 1 {
         return refused("it is process 1, with which everything ends", "start it as `setkeeper run -- gunicorn …`");
     }
+    if options.is_hidden() {
+        return refused(
+            "a title hides how it was started",
+            "take setproctitle out of its environment, or set reload.strategy to hup",
+        );
+    }
     if options.reuses_port() {
         return refused("it reuses its port, so a new master dies at once", "start it without `--reuse-port`");
     }

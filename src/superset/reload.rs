@@ -14,6 +14,7 @@ use super::command::{CommandError, run};
 use super::gunicorn::{GunicornError, Target, hup, hup_worker, master};
 use super::handoff::{Answers, HandoffError, Terms, hand_over};
 use crate::model::secret::SecretText;
+use crate::rollout::job::Suspect;
 use crate::settings::{Reload, ReloadStrategy};
 use crate::supervise::asking::{AskError, Asking};
 
@@ -110,15 +111,16 @@ impl ReloadError {
         }
     }
 
-    /// Whether the config may be what is wrong: then it is, if what ran well last is well. A host may be too slow for two gunicorns.
+    /// What may be wrong. A host may be too slow for two gunicorns, so one that is silent is no proof yet.
     #[must_use]
-    pub fn may_be_the_configs(&self) -> bool {
-        matches!(
-            self,
+    pub fn suspect(&self) -> Suspect {
+        match self {
             Self::Handoff(HandoffError::Died(_) | HandoffError::Broken(_) | HandoffError::Alone(_))
-                | Self::Supervisor(AskError::TooSlow(_))
-                | Self::Command(_)
-        )
+            | Self::Supervisor(AskError::TooSlow(_))
+            | Self::Command(_) => Suspect::Release,
+            Self::Handoff(HandoffError::Silent { .. }) => Suspect::Either,
+            _ => Suspect::Host,
+        }
     }
 
     /// What a person can do about it.

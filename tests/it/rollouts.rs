@@ -15,7 +15,7 @@ use setkeeper::model::instance::InstanceId;
 use setkeeper::model::rollout::{Quarantined, Rollout};
 use setkeeper::model::slot::{self, Boot};
 use setkeeper::rollout::course::Course;
-use setkeeper::rollout::job::{Canaries, Due, Job, Leave, Outcome, Place, ReloadFailed, Rules, Target, Verdict, View};
+use setkeeper::rollout::job::{Canaries, Due, Job, Leave, Outcome, Place, ReloadFailed, Rules, Suspect, Target, Verdict, View};
 use setkeeper::rollout::journal::Journal;
 use setkeeper::rollout::target::{Choice, Goal, choose, choose_at_start};
 use setkeeper::zookeeper::slots::judge::{Holder, Memory, Move, Seeker, Seen as SlotSeen};
@@ -421,10 +421,15 @@ impl Cluster {
                 self.hosts[index].disk = Some(revision.clone());
                 Outcome::Installed(Ok(()))
             }
+            // The old gunicorn serves on beside one that never answers.
+            Job::Reload(revision) if self.tree_of(revision).is_broken && self.rng.random_bool(0.3) => {
+                let failed = ReloadFailed { why: "it is silent".to_owned(), unaffected: true, suspect: Suspect::Either };
+                Outcome::Reloaded(Err(failed))
+            }
             Job::Reload(_) => {
                 let (host, mut started) = (&mut self.hosts[index], 0);
                 if is_unlucky {
-                    let failed = ReloadFailed { why: "no leave".to_owned(), unaffected: true, blames_release: false };
+                    let failed = ReloadFailed { why: "no leave".to_owned(), unaffected: true, suspect: Suspect::Host };
                     return Outcome::Reloaded(Err(failed));
                 }
                 host.superset.clone_from(&host.disk);

@@ -8,7 +8,7 @@ use crate::metrics::{self, ReloadOutcome};
 use crate::model::digest::Revision;
 use crate::model::instance::State;
 use crate::plan::files::lacking;
-use crate::rollout::job::{Bad, Job, Leave, Outcome, ReloadFailed, Target, Verdict};
+use crate::rollout::job::{Bad, Job, Leave, Outcome, ReloadFailed, Suspect, Target, Verdict};
 use crate::rollout::target::Goal;
 use crate::world::{Board, Fault, Host};
 
@@ -103,12 +103,12 @@ impl<H: Host, B: Board> Running<H, B> {
         if let Err(fault) = self.given.host.save(memory).await
             && !is_way_back
         {
-            return Err(ReloadFailed { why: fault.message, unaffected: true, blames_release: false });
+            return Err(ReloadFailed { why: fault.message, unaffected: true, suspect: Suspect::Host });
         }
         self.given.account.send_modify(|account| account.state = State::Reloading);
         let reloaded = if self.seen.target == Target::Unstarted {
             let started = self.given.host.start().await;
-            started.map_err(|fault| ReloadFailed { why: fault.message, unaffected: true, blames_release: false })
+            started.map_err(|fault| ReloadFailed { why: fault.message, unaffected: true, suspect: Suspect::Host })
         } else {
             self.given.host.reload(revision).await
         };

@@ -37,6 +37,8 @@ pub struct Course {
     slot_for: Option<Revision>,
     ask_at: Option<Instant>,
     rest: Option<Rest>,
+    /// What failed last so that it may be the host or the release.
+    suspected: Option<Revision>,
     canaries: Patience,
     /// Whom a reload concerns, as last seen.
     target: Target,
@@ -97,6 +99,7 @@ impl Course {
             slot_for: None,
             ask_at: None,
             rest: None,
+            suspected: None,
             canaries: Patience::default(),
             target: Target::Nobody,
             alone_since: None,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{At, Course, Leg};
 use crate::model::digest::Revision;
-use crate::rollout::job::{Bad, Job, Leave, Outcome, Place, ReloadFailed, Target, Verdict};
+use crate::rollout::job::{Bad, Job, Leave, Outcome, Place, ReloadFailed, Suspect, Target, Verdict};
 use crate::rollout::journal::Blame;
 use crate::rollout::target::Goal;
 
@@ -95,7 +95,11 @@ impl Course {
     fn reloaded(&mut self, result: Result<(), ReloadFailed>, now: Instant) {
         match (result, &mut self.leg) {
             (Ok(()), Leg::Forward(_, at) | Leg::Back { at, .. }) => *at = At::Verify,
-            (Err(failed), Leg::Forward(..)) => self.turn_back(failed.why, failed.blames_release, failed.unaffected, now),
+            (Err(failed), Leg::Forward(goal, _)) => {
+                let goal = goal.revision.clone();
+                let is_the_second = failed.suspect == Suspect::Either && self.suspected.replace(goal.clone()) == Some(goal);
+                self.turn_back(failed.why, failed.suspect == Suspect::Release || is_the_second, failed.unaffected, now);
+            }
             (Err(failed), Leg::Back { .. }) => self.sicken(&failed.why, now),
             (_, Leg::Idle) => {}
         }
