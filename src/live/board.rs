@@ -84,11 +84,18 @@ impl Shared {
         Leave::Until(until)
     }
 
-    async fn seek(&mut self, cluster: &Cluster, revision: &Revision) -> Result<Leave, Fault> {
-        if let Some(taken) = &self.link.borrow().taken {
-            // Its slot would look like ours.
-            return Err(Fault { kind: FaultKind::Refused, message: taken.to_string() });
+    /// Why no slot is this instance's to take or to take back: one of somebody else under this id would look like ours.
+    fn foreign(&self) -> Option<Fault> {
+        let link = self.link.borrow();
+        let refused = |message: String| Some(Fault { kind: FaultKind::Refused, message });
+        match &link.taken {
+            Some(taken) => refused(taken.to_string()),
+            None if link.registered => None,
+            None => refused("this instance's record is not there yet".to_owned()),
         }
+    }
+
+    async fn seek(&mut self, cluster: &Cluster, revision: &Revision) -> Result<Leave, Fault> {
         Ok(match self.slots.seek(cluster, revision).await.map_err(|error| fault(&error))? {
             Sought::Held(held) => {
                 info!(slot = held.number(), %revision, "took a slot");
@@ -158,6 +165,9 @@ impl Board for LiveBoard {
     async fn recall(&mut self) -> Result<(), Fault> {
         let Self::Shared(shared) = self else { return Ok(()) };
         let cluster = shared.cluster()?;
+        if let Some(foreign) = shared.foreign() {
+            return Err(foreign);
+        }
         let seen = cluster.slots().await.map_err(|error| fault(&error))?;
         let ours = seen.into_iter().find_map(|seen| match seen.holder {
             Holder::Known(slot) if slot.instance == shared.me.instance => Some(slot.revision),
@@ -172,6 +182,11 @@ impl Board for LiveBoard {
     async fn take(&mut self, goal: &Goal) -> Result<Leave, Fault> {
         let Self::Shared(shared) = self else { return Ok(Leave::NotNow) };
         let cluster = shared.cluster()?;
+        match shared.foreign() {
+            Some(_) if shared.link.borrow().taken.is_none() => return Ok(Leave::NotNow),
+            Some(foreign) => return Err(foreign),
+            None => {}
+        }
         let leave = shared.seek(&cluster, &goal.revision).await?;
         if goal.is_back() || leave == Leave::NotNow {
             return Ok(leave);

@@ -25,6 +25,8 @@ pub struct Link {
     pub session: Option<String>,
     /// What does not work now, and why.
     pub errors: BTreeMap<Concern, String>,
+    /// Whether the record under our id is ours: before that is known nothing may be done in the name of this id.
+    pub registered: bool,
     /// Who holds our id, where it is not us.
     pub taken: Option<Taken>,
     /// How often the watches were armed again.
@@ -73,6 +75,7 @@ impl Default for Link {
             last_seen: None,
             session: None,
             errors: BTreeMap::new(),
+            registered: false,
             taken: None,
             rearms: 0,
             sessions: 0,
@@ -134,6 +137,7 @@ impl Reporter {
                 link.since = SystemTime::now();
             }
             link.connected = false;
+            link.registered = false;
             link.session = None;
             link.errors.clear();
             link.errors.insert(Concern::Connection, why.to_owned());
@@ -194,7 +198,12 @@ impl Reporter {
         }
     }
 
-    /// The id is ours.
+    /// Whether the record under our id is ours.
+    pub fn registered(&self, is_ours: bool) {
+        self.0.send_if_modified(|link| std::mem::replace(&mut link.registered, is_ours) != is_ours);
+    }
+
+    /// Nobody else holds the id.
     pub fn free(&self) {
         self.0.send_if_modified(|link| link.taken.take().is_some());
     }

@@ -53,6 +53,7 @@ pub(super) async fn keep(
         ours.send_if_modified(|ours| std::mem::replace(ours, published.is_some()) != published.is_some());
         link.seen();
         link.works(Concern::Record);
+        link.registered(published.is_some());
         if taken {
             wait_for_holder(session, &path, link).await?;
             continue;

@@ -20,10 +20,10 @@ use setkeeper::rollout::journal::Journal;
 use setkeeper::rollout::target::{Choice, Goal, choose, choose_at_start};
 use setkeeper::zookeeper::slots::judge::{Holder, Memory, Move, Seeker, Seen as SlotSeen};
 
-const SEEDS: u64 = 500;
-const RELOAD_LIMIT: Duration = Duration::from_secs(60);
+const SEEDS: u64 = 2_000;
+const RELOAD_LIMIT: Duration = Duration::from_secs(180);
 const VERIFY_LIMIT: Duration = Duration::from_secs(90);
-const LEASE: Duration = Duration::from_secs(270);
+const LEASE: Duration = Duration::from_secs(360);
 const REWRITE: Duration = Duration::from_secs(10);
 const BY_HAND: &str = "edited by hand";
 

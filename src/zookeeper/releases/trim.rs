@@ -80,7 +80,9 @@ impl Cluster {
         for tree in unnamed {
             let path = self.paths().tree(&Release::new(tree));
             let stat = self.session.ask("check", &path, self.session.client.check_stat(&path)).await?;
-            if stat.is_some_and(|stat| now.ctime.saturating_sub(stat.ctime) > LEFTOVER) {
+            let is_old = stat.is_some_and(|stat| now.ctime.saturating_sub(stat.ctime) > LEFTOVER);
+            // Somebody may have completed it since the entries were read; who is about to finds a part gone, and begins again.
+            if is_old && self.entries().await?.iter().all(|known| !path.ends_with(known.entry.digest.as_str())) {
                 self.apply(&self.deletions(&path).await?).await?;
             }
         }
