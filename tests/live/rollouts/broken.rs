@@ -95,23 +95,9 @@ async fn law_6_what_proves_bad_on_one_is_tried_on_no_other_until_it_is_lifted() 
     crew.completed().await;
 }
 
-/// Breaks every answer where a setting says so, and only in the process that really serves.
-const BREAKS: &str = "
-import sys
-def _break(app):
-    if app.config.get('BREAKS_FOR_REAL') and 'gunicorn' in sys.argv[0]:
-        app.before_request(lambda: ('broken', 500))
-FLASK_APP_MUTATOR = _break
-";
-
 #[tokio::test]
 async fn law_6_what_passes_the_check_and_does_not_verify_is_taken_back_and_stopped_at_the_first() {
-    let breakable = |member: Member| {
-        let base = fs::read_to_string(member.superset.base()).unwrap();
-        fs::write(member.superset.base(), format!("{base}{BREAKS}")).unwrap();
-        member.supervising()
-    };
-    let crew = Crew::of("verify", 2, breakable).await;
+    let crew = Crew::of("verify", 2, |member| member.breakable().supervising()).await;
     let (before, loads) = (crew.revisions().await, crew.loads());
     crew.tree.fragment("20-broken", "BREAKS_FOR_REAL: true").await;
     for member in &crew.members {

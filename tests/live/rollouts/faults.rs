@@ -55,6 +55,30 @@ async fn an_agent_killed_in_any_step_of_the_first_start_starts_superset_all_the_
 }
 
 #[tokio::test]
+async fn an_agent_killed_on_the_way_back_ends_on_what_ran_well_and_tells_the_cluster_why() {
+    let crew = Crew::of("way-back", 1, |member| member.breakable().supervising()).await;
+    let [member] = &crew.members[..] else { unreachable!() };
+    let good = member.superset.revision().await;
+    for (limit, step) in [(2, "failed to reload superset"), (3, "next job=Verify"), (4, "next job=Quarantine")] {
+        // What Verify and Quarantine come to here is on the way back: the new gunicorn never answers well.
+        let before = member.agent.log().matches(step).count();
+        crew.tree.fragment("20-broken", format!("{{BREAKS_FOR_REAL: true, ROW_LIMIT: {limit}}}")).await;
+        logs(member, step, before).await;
+        let agent = agent_of(member.agent.pid());
+        kill_process(Pid::from_raw(agent.pid).unwrap(), Signal::KILL).unwrap();
+        let release = member.is_held("proved bad on web-1").await;
+        assert!(release.contains("answers with failures"), "{step}: {release}");
+        eventually("every slot is free", async || crew.slots().await.is_empty().then_some(())).await;
+        assert_eq!(member.superset.revision().await, good, "{step}");
+        let told = crew.quarantine().await;
+        assert_eq!(told.len(), limit - 1, "{step}: {told:#?}");
+        println!("killed at {step}");
+    }
+    crew.tree.delete("/superset/config/20-broken").await;
+    member.runs("ROW_LIMIT = 1").await;
+}
+
+#[tokio::test]
 async fn law_1_without_zookeeper_no_rollout_begins_and_one_under_way_ends() {
     let slow = |mut member: Member| {
         member.agent.set("rollout.soak", json!("3s"));

@@ -30,6 +30,15 @@ const VERIFY: Duration = Duration::from_secs(60);
 /// A variable of Superset's environment, which agents share.
 const VARIABLE: (&str, &str) = ("ROLLOUT_TITLE", "a title");
 
+/// Breaks every answer where a setting says so, and only in the process that really serves.
+const BREAKS: &str = "
+import sys
+def _break(app):
+    if app.config.get('BREAKS_FOR_REAL') and 'gunicorn' in sys.argv[0]:
+        app.before_request(lambda: ('broken', 500))
+FLASK_APP_MUTATOR = _break
+";
+
 /// One instance.
 struct Member {
     agent: Agent,
@@ -63,6 +72,13 @@ impl Member {
             fs::copy(entry.path(), templates.join(entry.file_name())).unwrap();
         }
         Self { agent, superset, is_beside: false }
+    }
+
+    /// With a Superset that passes every check with `BREAKS_FOR_REAL: true`, and then answers with failures.
+    fn breakable(self) -> Self {
+        let base = fs::read_to_string(self.superset.base()).unwrap();
+        fs::write(self.superset.base(), format!("{base}{BREAKS}")).unwrap();
+        self
     }
 
     /// With Superset's command supervised.
