@@ -49,6 +49,13 @@ EVERYTHING = {
     "zookeeper": {"username": "setkeeper"},
     "web": {"podLabels": {"tier": "front"}, "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]},
     "metrics": {"enabled": True, "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    "ingress": {
+        "enabled": True,
+        "className": "nginx",
+        "annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "120"},
+        "hosts": [{"host": "superset.example"}, {"host": "*.bi.example", "paths": [{"path": "/superset", "pathType": "Exact"}]}],
+        "tls": [{"hosts": ["superset.example"], "secretName": "superset-tls"}],
+    },
     "networkPolicy": {"enabled": True, "from": [{"podSelector": {}}], "metricsFrom": [{"namespaceSelector": {}}]},
 }
 TRIAL = {"zookeeper": {"enabled": True}, "postgresql": {"enabled": True}, "redis": {"enabled": True}}
@@ -77,6 +84,7 @@ ENUMS = {
     "restartPolicy": {"Always", "Never"},
     "protocol": {"TCP"},
     "whenUnsatisfiable": {"DoNotSchedule", "ScheduleAnyway"},
+    "pathType": {"Exact", "Prefix"},
 }
 
 
@@ -265,6 +273,30 @@ class Chart(unittest.TestCase):
                 if name in texts:
                     ast.parse(texts[name])
 
+    def test_an_ingress_leads_to_superset(self):
+        for major in MAJORS:
+            self.assertNotIn("Ingress", [found["kind"] for found in rendered(major, LEAST)])
+            objects = rendered(major, MATRIX["everything, sidecar"])
+            (ingress,) = (found for found in objects if found["kind"] == "Ingress")
+            service = own(objects, "Service", ingress["metadata"]["name"])
+            ports = {port["name"] for port in service["spec"]["ports"]}
+            paths = [(rule["host"], path["path"], path["pathType"]) for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
+            self.assertEqual(paths, [("superset.example", "/", "Prefix"), ("*.bi.example", "/superset", "Exact")])
+            for rule in ingress["spec"]["rules"]:
+                for path in rule["http"]["paths"]:
+                    backend = path["backend"]["service"]
+                    self.assertEqual(backend["name"], service["metadata"]["name"])
+                    self.assertIn(backend["port"]["name"], ports)
+            self.assertEqual(ingress["spec"]["ingressClassName"], "nginx")
+            self.assertEqual(ingress["spec"]["tls"], EVERYTHING["ingress"]["tls"])
+            self.assertEqual(ingress["metadata"]["annotations"], EVERYTHING["ingress"]["annotations"])
+            bare = merged(LEAST, {"ingress": {"enabled": True, "hosts": [{"host": "superset.example"}]}})
+            (ingress,) = (found for found in rendered(major, bare) if found["kind"] == "Ingress")
+            self.assertEqual(set(ingress["spec"]), {"rules"}, "the class is the cluster's")
+            notes = self.notes(major, MATRIX["everything, sidecar"])
+            self.assertIn("  https://superset.example/\n  https://*.bi.example/superset\n", notes)
+            self.assertIn("  http://superset.example/\n", self.notes(major, bare))
+
     def test_secrets_are_in_secrets_alone(self):
         text = helm(MAJORS[0], "template", RELEASE, CHART, values=MATRIX["everything, sidecar"]).stdout
         others = [found for found in yaml.safe_load_all(text) if found and found["kind"] != "Secret"]
@@ -280,6 +312,8 @@ class Chart(unittest.TestCase):
             ({"superset": {"secret": {"databaseUri": ""}}}, "superset.secret.databaseUri"),
             ({"superset": {"secret": {"celeryBroker": ""}}}, "superset.secret.celeryBroker"),
             ({"zookeeper": {"username": "a"}}, "agent.secret.zookeeperPassword"),
+            ({"ingress": {"enabled": True}}, "ingress.hosts"),
+            ({"ingress": {"hosts": [{"host": "a", "paths": [{"path": "/", "pathType": "prefix"}]}]}}, "pathType"),
         ]:
             for major in MAJORS:
                 refused = helm(major, "template", RELEASE, CHART, values=merged(LEAST, values), check=False)
