@@ -54,10 +54,10 @@ static: ## build the program so that it needs no C library, for images (STATIC=F
 	mkdir -p "$$(dirname '$(STATIC)')"; \
 	strip -o '$(STATIC)' "$${CARGO_TARGET_DIR:-target}/$$triple/release/setkeeper"
 
-test-deploy-kube: render-kube ## the image and the chart's pods, run by podman with a real Superset (needs root)
-	tests/services/setup zookeeper redis superset
+test-deploy-kube: render-kube ## images, the chart's pods, and the README's installation by Helm, run by podman with a real Superset (needs root)
+	tests/services/setup zookeeper redis postgres superset
 	SETKEEPER_STATIC='$(abspath $(STATIC))' tests/deploy/kube/setup pods
-	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run image pods
+	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run image pods readme
 
 test-image: ## the images as the Dockerfile's own Rust stage builds them (needs root; as long as a release build)
 	tests/deploy/kube/setup render image
