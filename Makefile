@@ -9,7 +9,7 @@ DENY_VERSION := 0.20
 
 STATIC ?= target/static/setkeeper
 
-.PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench static test-deploy-kube render-kube deny clean
+.PHONY: help demo rollout-demo test lint hermetic live test-matrix soak bench static deny clean
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,20 +56,24 @@ static: ## build the program so that it needs no C library, for images (STATIC=F
 	mkdir -p "$$(dirname '$(STATIC)')"; \
 	strip -o '$(STATIC)' "$${CARGO_TARGET_DIR:-target}/$$triple/release/setkeeper"
 
-test-deploy-kube: render-kube ## the image and the chart's pods, run by podman with a real Superset (needs root)
-	tests/services/setup zookeeper redis superset
+test-deploy-kube: render-kube ## images, the chart's pods, and the README's installation by Helm, run by podman with a real Superset (needs root)
+	tests/services/setup zookeeper redis postgres superset
 	SETKEEPER_STATIC='$(abspath $(STATIC))' tests/deploy/kube/setup pods
-	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run pods
+	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run image pods readme
+
+test-image: ## the images as the Dockerfile's own Rust stage builds them (needs root; as long as a release build)
+	tests/deploy/kube/setup render image
+	IMAGES=localhost/built: tests/deploy/kube/run image
 
 render-kube: static ## the Helm chart, rendered by both majors of Helm and judged
 	tests/deploy/kube/setup render
 	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run render
 
-.PHONY: dist dist-deb test-deploy test-deploy-vm
-dist: ## build what is released into target/dist, with checksums: program, Debian package, Helm chart
+.PHONY: dist dist-deb test-deploy test-deploy-kube render-kube test-image test-deploy-vm
+dist: ## build what is released into target/dist, with checksums: program, Debian package, chart, images (IMAGE=0: none)
 	deploy/dist
 
-test-deploy: test-deploy-kube test-deploy-vm ## install it the way people do, in containers and in a booted Debian (needs root)
+test-deploy: test-deploy-kube test-image test-deploy-vm ## install it the way people do, in containers and in a booted Debian (needs root)
 
 dist-deb: ## build the Debian package into target/dist
 	deploy/deb/build

@@ -78,6 +78,13 @@ spec:
         limits: {memory: 128Mi}
     {{- end }}
     {{- if $values.migrate.enabled }}
+    - name: database
+      {{- include "setkeeper.container" (dict "root" $root "component" .component "agent" false) | nindent 6 }}
+      # A migration that fails stays failed for its key: none begins before the database takes connections.
+      command: [python, /etc/setkeeper/database.py]
+      resources:
+        requests: {cpu: 10m, memory: 128Mi}
+        limits: {memory: 512Mi}
     - name: migrate
       {{- include "setkeeper.container" (dict "root" $root "component" .component "agent" true "account" true) | nindent 6 }}
       # A migration that loses ZooKeeper is ended; a longer session lets it outlive a short outage.

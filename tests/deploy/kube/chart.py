@@ -12,6 +12,7 @@ KUBE = Path(os.environ["KUBE"])
 PROGRAM = Path(os.environ["SETKEEPER_PROGRAM"])
 RELEASE = "it"
 MAJORS = (3, 4)
+VERSION = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
 
 
 def helm(major, *words, values=None, check=True):

@@ -3,9 +3,10 @@
 In: a pod as the chart renders it, with the ConfigMaps and Secrets that it names. Out: running containers, started in the kubelet's order: each init
 container to its end, a native sidecar (restartPolicy Always) until its startup probe passes, then the others; ended in the reverse order.
 Podman 4.3 knows neither native sidecars nor probes nor Secrets in envFrom, so these are taken out of what it is given, and done here.
-It does not restart containers. Volumes of the kind emptyDir are folders with the group of fsGroup, as a kubelet makes them.
+It does not restart containers. Volumes are folders of this machine, those that can be written with the group of fsGroup, as a kubelet makes them.
 """
 
+import base64
 import copy
 import json
 import os
@@ -51,11 +52,11 @@ def named(objects, kind, name):
 
 
 class Pod:
-    """One pod of a Deployment that `helm template` rendered."""
+    """One pod of a template, or whole; `network` is what podman calls it, and none is the network of the caller."""
 
-    def __init__(self, objects, deployment, name, folder):
-        template = copy.deepcopy(named(objects, "Deployment", deployment)["spec"]["template"])
-        self.name, self.folder, self.objects = name, Path(folder), objects
+    def __init__(self, objects, template, name, folder, network=None):
+        template = copy.deepcopy(template)
+        self.name, self.folder, self.objects, self.network = name, Path(folder), objects, network
         self.spec = template["spec"]
         self.sidecars = [c for c in self.spec.get("initContainers", []) if c.get("restartPolicy") == "Always"]
         self.inits = [c for c in self.spec.get("initContainers", []) if c not in self.sidecars]
@@ -68,8 +69,7 @@ class Pod:
         self.folder.chmod(0o755)
         file = self.folder / "pod.yaml"
         file.write_text(yaml.safe_dump_all(self._for_podman(), sort_keys=False))
-        # Host network: the test has a network namespace of its own, with nothing but loopback in it.
-        podman("play", "kube", "--start=false", str(file))
+        podman("play", "kube", "--start=false", *(self.network.options if self.network else ()), str(file))
 
     def start(self, log=lambda line: None):
         """Everything in the kubelet's order."""
@@ -106,6 +106,10 @@ class Pod:
         code = int(podman("wait", self.id(container), timeout=within).stdout.strip())
         return time.monotonic() - began, code
 
+    def stop_within(self, container, grace):
+        """TERM, and KILL where that does not end it in time."""
+        podman("stop", "--time", str(grace), self.id(container), check=False, timeout=grace + 60)
+
     def exec(self, container, *words, check=True, timeout=120):
         return podman("exec", self.id(container), *words, check=check, timeout=timeout)
 
@@ -121,30 +125,42 @@ class Pod:
 
     def remove(self):
         podman("pod", "rm", "--force", "--time", "2", self.name, check=False)
-        # Podman keeps what it made of a ConfigMap for the next pod.
-        for volume in self.spec["volumes"]:
-            if "configMap" in volume:
-                podman("volume", "rm", "--force", volume["configMap"]["name"], check=False)
 
     def volume(self, name):
         return self.folder / "volumes" / name
 
     def _for_podman(self):
-        maps = [o for o in self.objects if o["kind"] == "ConfigMap"]
-        # As ConfigMaps: podman's own Secrets are no environment.
-        for secret in (o for o in self.objects if o["kind"] == "Secret"):
-            text = {key: run("base64", "-d", input=value).stdout for key, value in secret["data"].items()}
-            maps.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": secret["metadata"]["name"]}, "data": text})
+        # Secrets as ConfigMaps: podman's own are no environment.
+        maps = [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
+            for kind, key in (("ConfigMap", "configMap"), ("Secret", "secret"))
+            for name in sorted(self._named_by(f"{key}Ref", f"{key}KeyRef"))
+            for data in [self._data(kind, name)]
+        ]
         spec = {
-            "hostNetwork": True,
             "restartPolicy": "Never",
             "containers": [self._container(c) for c in self.inits + self.sidecars + self.mains],
-            "volumes": [self._volume(v) for v in self.spec["volumes"]],
+            "volumes": [self._volume(v) for v in self.spec.get("volumes", [])],
         }
         if self.spec.get("shareProcessNamespace"):
             spec["shareProcessNamespace"] = True
+        if self.network:
+            spec["dnsConfig"] = self.network.dns
+        else:
+            # That of the test, which has nothing but loopback in it.
+            spec["hostNetwork"] = True
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": self.name, "labels": self.labels}, "spec": spec}
         return [*maps, pod]
+
+    def _named_by(self, *keys):
+        """The names that references of these kinds have."""
+        sources = [s for c in self.inits + self.sidecars + self.mains for s in c.get("envFrom", [])]
+        variables = [v.get("valueFrom", {}) for c in self.inits + self.sidecars + self.mains for v in c.get("env", [])]
+        return {found[key]["name"] for found in sources + variables for key in keys if key in found}
+
+    def _data(self, kind, name):
+        data = named(self.objects, kind, name).get("data", {})
+        return data if kind == "ConfigMap" else {key: base64.b64decode(value).decode() for key, value in data.items()}
 
     def _container(self, container):
         kept = ("name", "image", "command", "args", "env", "envFrom", "resources", "volumeMounts", "securityContext")
@@ -163,10 +179,17 @@ class Pod:
         return ours
 
     def _volume(self, volume):
-        if "emptyDir" not in volume:
+        if "hostPath" in volume:
             return volume
         folder = self.volume(volume["name"])
         folder.mkdir(parents=True)
-        os.chown(folder, 0, self.spec["securityContext"]["fsGroup"])
-        folder.chmod(0o2777)
+        for key, kind, name in (("configMap", "ConfigMap", "name"), ("secret", "Secret", "secretName")):
+            if key in volume:
+                for file, text in self._data(kind, volume[key][name]).items():
+                    (folder / file).write_text(text)
+                folder.chmod(0o755)
+                break
+        else:
+            os.chown(folder, 0, self.spec["securityContext"]["fsGroup"])
+            folder.chmod(0o2777)
         return {"name": volume["name"], "hostPath": {"path": str(folder), "type": "Directory"}}

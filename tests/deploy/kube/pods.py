@@ -1,4 +1,4 @@
-"""The image, and the chart's web pod, run for real: a ZooKeeper, a Superset, an agent, and what goes wrong among them.
+"""The chart's pods, run for real: a ZooKeeper, a Superset, an agent, and what goes wrong among them.
 
 Run by `tests/deploy/kube/run pods`, in a network namespace that has nothing but loopback. Each step says in a sentence what was seen; one that was not
 seen ends the run with 1, after the logs of the containers.
@@ -6,7 +6,6 @@ seen ends the run with 1, after the logs of the containers.
 
 import fcntl
 import http.client
-import io
 import json
 import os
 import shutil
@@ -15,17 +14,15 @@ import socket
 import struct
 import subprocess
 import sys
-import tarfile
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import chart
-from kubelet import Failed, Pod, eventually, podman, run
+from kubelet import Failed, Pod, eventually, named, run
 
 SERVICES = chart.HERE.parents[1] / "services"
-AGENT_IMAGE, LARGEST_IMAGE = "localhost/setkeeper:agent", 20 * 1000 * 1000
 VALUES = {
     "zookeeper": {"connect": "127.0.0.1:2181"},
     "superset": {
@@ -125,7 +122,8 @@ class Scenario:
     def __init__(self, name, values, folder, agent, component="web"):
         objects = chart.rendered(chart.MAJORS[-1], chart.merged(VALUES, values))
         self.name, self.agent = name, agent
-        self.pod = Pod(objects, f"{chart.RELEASE}-setkeeper-{component}", name, Path(folder) / name)
+        template = named(objects, "Deployment", f"{chart.RELEASE}-setkeeper-{component}")["spec"]["template"]
+        self.pod = Pod(objects, template, name, Path(folder) / name)
         self.superset = "superset"
 
     def play(self):
@@ -423,51 +421,10 @@ def memory_of(pid):
     raise Failed("failed to find the memory's cgroup")
 
 
-def image():
-    """the image is what it is to be"""
-    seen = json.loads(podman("image", "inspect", AGENT_IMAGE).stdout)[0]
-    config = seen["Config"]
-    assert seen["Size"] <= LARGEST_IMAGE, seen["Size"]
-    # The program was built outside; by the same command.
-    assert "RUN make static STATIC=/setkeeper\n" in (chart.HERE.parents[2] / "deploy" / "Dockerfile").read_text()
-    user = config["User"].split(":")
-    assert all(part.isdigit() and part != "0" for part in user) and len(user) == 2, user
-    for label in ("title", "description", "source", "licenses", "version", "revision"):
-        assert config["Labels"].get(f"org.opencontainers.image.{label}"), label
-    assert seen.get("HealthCheck", seen.get("Healthcheck"))["Test"] == ["CMD", "/usr/local/bin/setkeeper", "health"], seen
-    # What a container gets besides is podman's.
-    own = ("dev/", "proc/", "sys/", "run/", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab")
-    kept = {name for name in files_of(AGENT_IMAGE) if not name.startswith(own)}
-    assert kept == {"usr/local/bin/setkeeper", "etc/ssl/certs/ca-certificates.crt"}, kept
-    say(f"  ✓ {image.__doc__}: {seen['Size'] / 1e6:.1f} MB, user {config['User']}, nothing in it but the program and certificates")
-    options = ["run", "--rm", "--network", "none", "--read-only", "--cap-drop", "all", "--no-healthcheck"]
-    assert podman(*options, AGENT_IMAGE, "--version").stdout.startswith("setkeeper ")
-    asked = podman(*options, AGENT_IMAGE, "health", check=False)
-    assert asked.returncode == 1 and "failed to ask the agent" in asked.stderr, asked
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o777)
-        podman(*options, "--volume", f"{folder}:/setkeeper", "localhost/setkeeper:binary")
-        assert run(f"{folder}/setkeeper", "--version").stdout.startswith("setkeeper ")
-    say("  ✓ the image of the program alone copies it to a folder that it is given")
-
-
-def files_of(name):
-    """All that is not a folder in an image."""
-    container = podman("create", "--network", "none", name).stdout.strip()
-    try:
-        exported = subprocess.run(["podman", "export", container], capture_output=True, check=True).stdout
-    finally:
-        podman("rm", container)
-    with tarfile.open(fileobj=io.BytesIO(exported)) as archive:
-        return [member.name for member in archive if not member.isdir()]
-
-
 def main():
     raise_loopback()
     folder = Path(tempfile.mkdtemp(prefix="setkeeper-kube-"))
     try:
-        say("the image")
-        image()
         scenarios = [
             ("a pod with the agent as a native sidecar", lambda: Sidecar("sidecar", {}, folder)),
             ("a pod with the agent in front of Superset", lambda: Supervised("supervised", {}, folder)),

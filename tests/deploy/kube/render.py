@@ -49,6 +49,13 @@ EVERYTHING = {
     "zookeeper": {"username": "setkeeper"},
     "web": {"podLabels": {"tier": "front"}, "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]},
     "metrics": {"enabled": True, "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    "ingress": {
+        "enabled": True,
+        "className": "nginx",
+        "annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "120"},
+        "hosts": [{"host": "superset.example"}, {"host": "*.bi.example", "paths": [{"path": "/superset", "pathType": "Exact"}]}],
+        "tls": [{"hosts": ["superset.example"], "secretName": "superset-tls"}],
+    },
     "networkPolicy": {"enabled": True, "from": [{"podSelector": {}}], "metricsFrom": [{"namespaceSelector": {}}]},
 }
 TRIAL = {"zookeeper": {"enabled": True}, "postgresql": {"enabled": True}, "redis": {"enabled": True}}
@@ -77,6 +84,7 @@ ENUMS = {
     "restartPolicy": {"Always", "Never"},
     "protocol": {"TCP"},
     "whenUnsatisfiable": {"DoNotSchedule", "ScheduleAnyway"},
+    "pathType": {"Exact", "Prefix"},
 }
 
 
@@ -211,7 +219,7 @@ class Chart(unittest.TestCase):
                     image = spec["initContainers"][-1]["image"]
                     self.assertEqual("superset:" in image, not (mode == "own" and component == "web"), image)
                 names = [container["name"] for container in spec["initContainers"]]
-                self.assertEqual("migrate" in names, mode != "unmigrated")
+                self.assertEqual([name for name in names if name in ("database", "migrate")], [] if mode == "unmigrated" else ["database", "migrate"])
 
     def test_agent_and_superset_have_one_environment(self):
         """A check in another environment than Superset's would prove nothing."""
@@ -257,13 +265,41 @@ class Chart(unittest.TestCase):
                             before = list(itertools.takewhile(lambda word: word != "--", words[1:]))
                             known = subprocess.run([PROGRAM, *before, "--help"], capture_output=True, text=True, timeout=30)
                             self.assertEqual(known.returncode, 0, f"{name}: {words}: {known.stderr}")
+                            # What --help forgives, an argument that is missing, is 2; that nobody is there to be asked is 1.
+                            if before[0] in ("health", "rollout"):
+                                asked = subprocess.run([PROGRAM, "--config", "/dev/null", "--connect", "127.0.0.1:1", *before], capture_output=True, timeout=30)
+                                self.assertEqual(asked.returncode, 1, f"{name}: {words}: {asked.stderr}")
 
     def test_the_base_is_python(self):
         for objects in self.each():
             texts = next(found for found in objects if found["kind"] == "ConfigMap")["data"]
-            for name in ("base.py", "account.py"):
+            for name in ("base.py", "account.py", "database.py"):
                 if name in texts:
                     ast.parse(texts[name])
+
+    def test_an_ingress_leads_to_superset(self):
+        for major in MAJORS:
+            self.assertNotIn("Ingress", [found["kind"] for found in rendered(major, LEAST)])
+            objects = rendered(major, MATRIX["everything, sidecar"])
+            (ingress,) = (found for found in objects if found["kind"] == "Ingress")
+            service = own(objects, "Service", ingress["metadata"]["name"])
+            ports = {port["name"] for port in service["spec"]["ports"]}
+            paths = [(rule["host"], path["path"], path["pathType"]) for rule in ingress["spec"]["rules"] for path in rule["http"]["paths"]]
+            self.assertEqual(paths, [("superset.example", "/", "Prefix"), ("*.bi.example", "/superset", "Exact")])
+            for rule in ingress["spec"]["rules"]:
+                for path in rule["http"]["paths"]:
+                    backend = path["backend"]["service"]
+                    self.assertEqual(backend["name"], service["metadata"]["name"])
+                    self.assertIn(backend["port"]["name"], ports)
+            self.assertEqual(ingress["spec"]["ingressClassName"], "nginx")
+            self.assertEqual(ingress["spec"]["tls"], EVERYTHING["ingress"]["tls"])
+            self.assertEqual(ingress["metadata"]["annotations"], EVERYTHING["ingress"]["annotations"])
+            bare = merged(LEAST, {"ingress": {"enabled": True, "hosts": [{"host": "superset.example"}]}})
+            (ingress,) = (found for found in rendered(major, bare) if found["kind"] == "Ingress")
+            self.assertEqual(set(ingress["spec"]), {"rules"}, "the class is the cluster's")
+            notes = self.notes(major, MATRIX["everything, sidecar"])
+            self.assertIn("  https://superset.example/\n  https://*.bi.example/superset\n", notes)
+            self.assertIn("  http://superset.example/\n", self.notes(major, bare))
 
     def test_secrets_are_in_secrets_alone(self):
         text = helm(MAJORS[0], "template", RELEASE, CHART, values=MATRIX["everything, sidecar"]).stdout
@@ -280,6 +316,8 @@ class Chart(unittest.TestCase):
             ({"superset": {"secret": {"databaseUri": ""}}}, "superset.secret.databaseUri"),
             ({"superset": {"secret": {"celeryBroker": ""}}}, "superset.secret.celeryBroker"),
             ({"zookeeper": {"username": "a"}}, "agent.secret.zookeeperPassword"),
+            ({"ingress": {"enabled": True}}, "ingress.hosts"),
+            ({"ingress": {"hosts": [{"host": "a", "paths": [{"path": "/", "pathType": "prefix"}]}]}}, "pathType"),
         ]:
             for major in MAJORS:
                 refused = helm(major, "template", RELEASE, CHART, values=merged(LEAST, values), check=False)
