@@ -144,6 +144,7 @@ impl Course {
     fn arrive(&mut self, revision: Revision, now: Instant) {
         self.leg = Leg::Idle;
         self.rest = None;
+        self.suspected = None;
         self.installed = Some(revision.clone());
         self.journal.refused.remove(&revision);
         self.journal.live = Some(revision.clone());

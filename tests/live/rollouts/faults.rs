@@ -66,8 +66,8 @@ async fn an_agent_killed_on_the_way_back_ends_on_what_ran_well_and_tells_the_clu
         logs(member, step, before).await;
         let agent = agent_of(member.agent.pid());
         kill_process(Pid::from_raw(agent.pid).unwrap(), Signal::KILL).unwrap();
-        let release = member.is_held("proved bad on web-1").await;
-        assert!(release.contains("answers with failures"), "{step}: {release}");
+        let error = member.is_held("proved bad on web-1").await;
+        assert!(error.contains("answers with failures"), "{step}: {error}");
         eventually("every slot is free", async || crew.slots().await.is_empty().then_some(())).await;
         assert_eq!(member.superset.revision().await, good, "{step}");
         let told = crew.quarantine().await;
