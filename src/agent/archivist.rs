@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use crate::model::digest::Release;
 use crate::model::instance::{Instance, Standing, State};
 use crate::model::release::Fate;
+use crate::processes::clock::Moment;
 use crate::reconcile::resolve::Resolved;
 use crate::reconcile::sleep_to;
 use crate::zookeeper::cluster::Cluster;
@@ -98,7 +99,7 @@ impl Archivist {
         let now = Instant::now();
         let wanted =
             self.resolved.borrow_and_update().as_ref().filter(|tree| is_sound(tree)).map(|tree| tree.resolution.release.clone());
-        let leads = self.standing.borrow_and_update().leads(now);
+        let leads = self.standing.borrow_and_update().leads(Moment::now());
         if wanted != books.wanted {
             books.keep_at = None;
             books.wanted = wanted;
@@ -132,7 +133,7 @@ impl Archivist {
                 info!(%release, %seq, "kept a release");
             }
             // The command line keeps what it publishes, and knows no bounds.
-            if matches!(archived, Archived::New(_)) || self.standing.borrow().leads(Instant::now()) {
+            if matches!(archived, Archived::New(_)) || self.standing.borrow().leads(Moment::now()) {
                 cluster.trim_releases(self.bounds).await?;
             }
             Ok::<_, Error>(())

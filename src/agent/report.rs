@@ -16,6 +16,7 @@ use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen};
 use crate::model::problem::Problem;
 use crate::model::rollout::Rollout;
 use crate::model::status::ClusterStatus;
+use crate::processes::clock::Moment;
 use crate::reconcile::config::Account;
 use crate::reconcile::connections::Statuses;
 use crate::reconcile::resolve::Resolved;
@@ -203,7 +204,7 @@ impl Inputs {
 
     fn deadline(&self) -> Option<Instant> {
         match *self.standing.borrow() {
-            Standing::Leader { until, .. } if until > Instant::now() => Some(until),
+            Standing::Leader { until, .. } if !until.has_come() => Some(until.instant()),
             _ => None,
         }
     }
@@ -211,7 +212,7 @@ impl Inputs {
     fn record(&self, before: Instance) -> Instance {
         let account = self.account.borrow();
         let standing = *self.standing.borrow();
-        let role = if standing.leads(Instant::now()) { Role::Leader } else { Role::Follower };
+        let role = if standing.leads(Moment::now()) { Role::Leader } else { Role::Follower };
         let since = if account.state == before.state { before.since } else { jiff::Timestamp::now().to_string() };
         let trouble = || self.trouble.borrow().as_ref().map(|why| format!("failed to list superset's connections: {why}"));
         let error = account.error.clone().or_else(trouble).or_else(|| self.source.error());

@@ -15,6 +15,7 @@ use crate::model::digest::{Release, Revision};
 use crate::model::instance::{Instance, InstanceId, State};
 use crate::model::rollout::{Quarantined, is_completed};
 use crate::model::snapshot::Branch;
+use crate::processes::clock::Moment;
 use crate::rollout::job::{Bad, Canaries, Leave};
 use crate::rollout::target::Goal;
 use crate::world::{Board, Fault, FaultKind};
@@ -55,7 +56,7 @@ pub struct Shared {
 /// A slot that is ours, while it is rewritten again and again.
 struct Keeping {
     held: Held,
-    until: watch::Receiver<Instant>,
+    until: watch::Receiver<Moment>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -78,10 +79,10 @@ impl Shared {
         let task = tokio::spawn(async move {
             let lost = kept.keep(&cluster, &sender).await;
             warn!(error = line(&lost), "the slot is somebody else's");
-            sender.send_replace(Instant::now());
+            sender.send_replace(Moment::now());
         });
         self.held = Some(Keeping { held, until: receiver, _task: AbortOnDropHandle::new(task) });
-        Leave::Until(until)
+        Leave::Until(until.instant())
     }
 
     /// Why no slot is this instance's to take or to take back: one of somebody else under this id would look like ours.
@@ -202,7 +203,7 @@ impl Board for LiveBoard {
 
     fn lease(&self) -> Option<Instant> {
         let Self::Shared(shared) = self else { return None };
-        shared.held.as_ref().map(|keeping| *keeping.until.borrow())
+        shared.held.as_ref().map(|keeping| keeping.until.borrow().instant())
     }
 
     async fn free(&mut self) -> Result<(), Fault> {

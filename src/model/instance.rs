@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::digest::{Release, Revision};
+use super::moment::Moment;
 
 /// Labels of an instance: `role`, `canary`, `zone`…
 pub type Labels = BTreeMap<String, String>;
@@ -59,8 +59,9 @@ pub enum Role {
 
 /// Whether this instance leads, and until when nobody else can (law 7).
 ///
-/// A stopped process wakes up believing what it last believed; a deadline on its own monotonic clock, counted from when the last
-/// answered request was *sent*, is what it can still check. So whoever writes asks [`Standing::leads`] right before.
+/// A stopped process, and a machine that slept, wake up believing what they last believed; a deadline on their own clock, which counts
+/// sleep and from when the last answered request was *sent*, is what they can still check. So whoever writes asks
+/// [`Standing::leads`] right before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
     /// It does not lead, or is in doubt.
@@ -69,7 +70,7 @@ pub enum Standing {
     /// It leads.
     Leader {
         /// Until then no other can have been elected.
-        until: Instant,
+        until: Moment,
         /// Grows with each election won, so that work begun under an earlier one is recognized.
         term: u64,
     },
@@ -78,7 +79,7 @@ pub enum Standing {
 impl Standing {
     /// Whether it leads at `now`.
     #[must_use]
-    pub fn leads(self, now: Instant) -> bool {
+    pub fn leads(self, now: Moment) -> bool {
         matches!(self, Self::Leader { until, .. } if now < until)
     }
 
@@ -180,7 +181,7 @@ mod tests {
 
     #[test]
     fn law_7_leadership_ends_by_its_own_clock() {
-        let before = Instant::now();
+        let before = Moment::since_start(std::time::Duration::from_secs(1));
         let until = before + std::time::Duration::from_millis(1);
         let standing = Standing::Leader { until, term: 1 };
         assert!(standing.leads(before));

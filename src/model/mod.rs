@@ -8,6 +8,7 @@ pub mod datasource;
 pub mod digest;
 pub mod instance;
 pub mod lock;
+pub mod moment;
 pub mod once;
 pub mod pattern;
 pub mod pause;

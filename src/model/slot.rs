@@ -1,6 +1,7 @@
 //! A slot: leave to reload one instance now, as its znode holds it.
 //!
-//! No clock is shared: `lease` is a length of time that each side counts on its own monotonic clock.
+//! No clock is shared: `lease` is a length of time that each side counts on its own clock, the holder on one that a sleep of the machine does
+//! not stop.
 
 use std::time::Duration;
 

@@ -46,6 +46,12 @@ pub fn listens_with(old: &Process, new: &Process) -> bool {
     !old.sockets().is_disjoint(&new.sockets())
 }
 
+/// Whether this master has loaded Superset itself, however it was told to: that loads pandas, which gunicorn never does.
+#[must_use]
+pub fn has_loaded_superset(master: &Process) -> bool {
+    master.has_loaded_from("pandas")
+}
+
 /// What a master was told when it was started.
 #[derive(Debug, Default)]
 pub struct Options {

@@ -89,6 +89,13 @@ impl Process {
         open.filter(|link| link.to_string_lossy().starts_with("socket:")).collect()
     }
 
+    /// Whether it has a file below a folder of this name in its memory, where we may see that: a library, for instance.
+    #[must_use]
+    pub fn has_loaded_from(&self, folder_name: &str) -> bool {
+        let part = format!("/{folder_name}/");
+        fs::read_to_string(folder(self.pid).join("maps")).is_ok_and(|maps| maps.contains(&part))
+    }
+
     /// A variable of the environment that it was started with, where we may read that.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<String> {

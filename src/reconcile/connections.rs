@@ -25,6 +25,7 @@ use crate::model::datasource::DatasourceName;
 use crate::model::instance::{InstanceId, Standing};
 use crate::model::status::{DatasourceState, DatasourceStatus};
 use crate::plan::connections::Step;
+use crate::processes::clock::Moment;
 use crate::world::{Connections, Fault, FaultKind};
 
 /// How many jobs may be begun at once: most of them wait for a lane or for a server's answer to a probe.
@@ -128,7 +129,7 @@ impl<C: Connections> ConnectionsLoop<C> {
     async fn follow_standing(&mut self, term: &mut Option<Term>, now: Instant) -> bool {
         let standing = *self.inputs.standing.borrow_and_update();
         let number = match standing {
-            Standing::Leader { term, .. } if standing.leads(now) => Some(term),
+            Standing::Leader { term, .. } if standing.leads(Moment::now()) => Some(term),
             _ => None,
         };
         if term.as_ref().map(|term| term.number) == number {

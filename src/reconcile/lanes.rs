@@ -13,6 +13,7 @@ use super::resolve::Resolved;
 use crate::metrics;
 use crate::model::instance::Standing;
 use crate::plan::connections::{Step, Wanted};
+use crate::processes::clock::Moment;
 use crate::world::{Connections, Fault, FaultKind};
 
 /// The two lanes.
@@ -40,7 +41,7 @@ impl Leave {
     /// Why there is none, if there is none.
     fn missing(&self) -> Option<&'static str> {
         let standing = *self.standing.borrow();
-        let leads = standing.leads(Instant::now()) && matches!(standing, Standing::Leader { term, .. } if term == self.term);
+        let leads = standing.leads(Moment::now()) && matches!(standing, Standing::Leader { term, .. } if term == self.term);
         if !leads {
             return Some("leadership was lost before the write");
         }

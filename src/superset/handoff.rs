@@ -324,3 +324,25 @@ async fn dismiss(new: &Pinned) {
     }
     warn!(pid = new.process().pid, "a new gunicorn that failed does not end");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::processes::process;
+
+    #[test]
+    fn a_master_that_cannot_hand_over_is_refused_for_its_own_reason() {
+        let why = |pid: i32, line: &str| match refuse(&process(pid, 1, line)) {
+            Err(HandoffError::Refused { why, .. }) => why,
+            other => panic!("{line}: {other:?}"),
+        };
+        // No process has this number: what else there is to read of one, nobody finds.
+        let pid = i32::MAX;
+        assert!(refuse(&process(pid, 1, "gunicorn app")).is_ok());
+        assert!(why(1, "gunicorn app").contains("process 1"));
+        assert!(why(pid, "gunicorn: master [app]").contains("title"));
+        assert!(why(pid, "gunicorn --reuse-port app").contains("port"));
+        assert!(why(pid, "python -m gunicorn app").contains("module"));
+        assert!(why(pid, "gunicorn --threads 4 app").contains("version"));
+    }
+}

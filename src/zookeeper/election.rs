@@ -4,7 +4,6 @@
 //! only until [`Standing::Leader::until`], a deadline on its own clock (law 7).
 
 use std::convert::Infallible;
-use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -16,6 +15,7 @@ use super::link::{Concern, Reporter};
 use super::session::Session;
 use super::statuses::{self, Statuses};
 use crate::model::instance::{InstanceId, Standing};
+use crate::processes::clock::Moment;
 
 /// Whether this instance may stand: it is entitled to, and its id is its own.
 pub(super) struct Leave<'a> {
@@ -99,7 +99,7 @@ async fn contend(
 /// Holds the leadership: confirms it again and again, and says until when it is certain.
 async fn hold(session: &Session, me: &Contender, standing: &watch::Sender<Standing>) -> Result<Infallible, Error> {
     loop {
-        let sent = Instant::now();
+        let sent = Moment::now();
         let confirmation = contenders::confirm(session, me);
         tokio::pin!(confirmation);
         tokio::select! {
@@ -122,7 +122,7 @@ async fn hold(session: &Session, me: &Contender, standing: &watch::Sender<Standi
 
 async fn runs_out(standing: Standing) {
     match standing {
-        Standing::Leader { until, .. } => tokio::time::sleep_until(until.into()).await,
+        Standing::Leader { until, .. } => sleep(until.from_now()).await,
         Standing::Follower => std::future::pending().await,
     }
 }

@@ -14,6 +14,7 @@ use setkeeper::model::instance::{InstanceId, Standing, SupersetSeen};
 use setkeeper::model::snapshot::{Branch, Node, Origin, Snapshot, Tree};
 use setkeeper::model::status::{DatasourceState, DatasourceStatus};
 use setkeeper::plan::connections::{Pruning, Server, Step, Wanted};
+use setkeeper::processes::clock::Moment;
 use setkeeper::reconcile::connections::{ConnectionsLoop, Inputs, Statuses};
 use setkeeper::reconcile::ledger::job::Rules;
 use setkeeper::reconcile::resolve::{ResolveLoop, Resolved};
@@ -133,7 +134,7 @@ impl Stand {
             accepted: watch::Sender::default(),
             resolved: resolved.clone(),
         };
-        let until = std::time::Instant::now() + Duration::from_secs(3600);
+        let until = Moment::now() + Duration::from_secs(3600);
         let (standing, generation) = (watch::Sender::new(Standing::Leader { until, term: 1 }), watch::Sender::new(0));
         let (superset, cancel) = (Arc::new(superset), CancellationToken::new());
         let connections = ConnectionsLoop {

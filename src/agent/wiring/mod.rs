@@ -34,6 +34,7 @@ use crate::model::instance::{Instance, Role, Standing, State, SupersetSeen, Vers
 use crate::model::snapshot::Tree;
 use crate::model::status::ClusterStatus;
 use crate::plan::connections::Pruning;
+use crate::processes::clock::Moment;
 use crate::reconcile::config::Account;
 use crate::reconcile::connections::{self, ConnectionsLoop, Statuses};
 use crate::reconcile::health::HealthLoop;
@@ -248,7 +249,7 @@ impl<'a> Wiring<'a> {
         let status = watch::Sender::new(directory::Status::default());
         let seen = SourceSeen::Directory { status: status.subscribe() };
         if self.settings.datasources.push {
-            self.standing.send_replace(Standing::Leader { until: Instant::now() + FOR_EVER, term: 1 });
+            self.standing.send_replace(Standing::Leader { until: Moment::now() + FOR_EVER, term: 1 });
         }
         let (layout, tree, cancel) = (self.settings.layout.clone(), self.tree.clone(), cancel.clone());
         let standing = self.standing.clone();

@@ -4,6 +4,7 @@
 //! in a multi that checks the rollout record's version: one that is completed at this moment stays.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::super::cluster::Cluster;
 use super::super::edit::Edit;
@@ -13,8 +14,8 @@ use super::Numbered;
 use crate::model::digest::Release;
 use crate::model::release::Seq;
 
-/// How old what no entry names must be before it is a leftover, in milliseconds of the servers' clock.
-const LEFTOVER: i64 = 10 * 60 * 1000;
+/// How old what no entry names must be before it is a leftover.
+const LEFTOVER: Duration = Duration::from_secs(10 * 60);
 
 /// How much may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +44,7 @@ impl Cluster {
             let is_last = entries.iter().all(|other| other.entry.digest != gone.entry.digest);
             self.remove(&gone, is_last, version).await?;
         }
-        if let Some(newest) = entries.last() {
-            self.clear_leftovers(&entries, newest.seq).await?;
-        }
+        self.clear_leftovers(LEFTOVER).await?;
         Ok(doomed)
     }
 
@@ -66,8 +65,11 @@ impl Cluster {
         Ok(paths.map(|path| Edit::Delete { path, version: None }).collect())
     }
 
-    /// Removes trees that no entry names and that nobody can still be writing.
-    async fn clear_leftovers(&self, entries: &[Numbered], newest: Seq) -> Result<(), Error> {
+    /// Removes trees that no entry names and that are so much older than the newest entry that nobody can still be writing them.
+    pub async fn clear_leftovers(&self, age: Duration) -> Result<(), Error> {
+        let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+        let entries = self.entries().await?;
+        let Some(newest) = entries.last() else { return Ok(()) };
         let named: BTreeSet<_> = entries.iter().map(|known| known.entry.digest.as_str()).collect();
         let trees = self.session.children(&self.paths().trees()).await?.unwrap_or_default();
         let unnamed: Vec<_> = trees.into_iter().filter(|tree| !named.contains(tree.as_str())).collect();
@@ -75,12 +77,12 @@ impl Cluster {
             return Ok(());
         }
         // Both times are the servers' own; no clock of ours is compared with theirs.
-        let path = self.paths().release(newest);
+        let path = self.paths().release(newest.seq);
         let Some(now) = self.session.ask("check", &path, self.session.client.check_stat(&path)).await? else { return Ok(()) };
         for tree in unnamed {
             let path = self.paths().tree(&Release::new(tree));
             let stat = self.session.ask("check", &path, self.session.client.check_stat(&path)).await?;
-            let is_old = stat.is_some_and(|stat| now.ctime.saturating_sub(stat.ctime) > LEFTOVER);
+            let is_old = stat.is_some_and(|stat| now.ctime.saturating_sub(stat.ctime) > age);
             // Somebody may have completed it since the entries were read; who is about to finds a part gone, and begins again.
             if is_old && self.entries().await?.iter().all(|known| !path.ends_with(known.entry.digest.as_str())) {
                 self.apply(&self.deletions(&path).await?).await?;

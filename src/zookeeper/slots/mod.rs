@@ -23,6 +23,7 @@ use super::read;
 use crate::model::digest::Revision;
 use crate::model::slot::{Boot, Slot};
 use crate::model::snapshot::Content;
+use crate::processes::clock::Moment;
 
 /// How often a holder writes its record again.
 pub const RENEW: Duration = Duration::from_secs(10);
@@ -62,7 +63,7 @@ pub struct Held {
     number: u32,
     version: i32,
     record: Slot,
-    until: Instant,
+    until: Moment,
 }
 
 /// A name for this run of the agent.
@@ -104,7 +105,7 @@ impl Slots {
     async fn take(&self, cluster: &Cluster, revision: &Revision, number: u32, version: Option<i32>) -> Result<Held, Error> {
         let Seeker { instance, boot, lease, .. } = self.me.clone();
         let record = Slot { instance, boot, revision: revision.clone(), lease };
-        let mut held = Held { number, version: -1, until: Instant::now(), record };
+        let mut held = Held { number, version: -1, until: Moment::now(), record };
         held.write(cluster, version).await?;
         Ok(held)
     }
@@ -123,7 +124,7 @@ impl Held {
 
     /// Until when nobody else can have taken it: the last acknowledged write, counted from when it was sent, and the lease.
     #[must_use]
-    pub fn until(&self) -> Instant {
+    pub fn until(&self) -> Moment {
         self.until
     }
 
@@ -144,7 +145,7 @@ impl Held {
 
     /// Renews it again and again, saying in `until` how long it is certain. Ends only when somebody else has it; without
     /// ZooKeeper it tries on.
-    pub async fn keep(&mut self, cluster: &watch::Receiver<Option<Cluster>>, until: &watch::Sender<Instant>) -> Error {
+    pub async fn keep(&mut self, cluster: &watch::Receiver<Option<Cluster>>, until: &watch::Sender<Moment>) -> Error {
         loop {
             let session = cluster.borrow().clone();
             let pause = RENEW.min(self.record.lease / 3);
@@ -158,7 +159,7 @@ impl Held {
                 Err(error) => debug!(slot = self.number, error = line(&error), "failed to renew the slot"),
             }
             drop(session);
-            let pause = if self.until <= Instant::now() + pause { pause / 10 } else { pause };
+            let pause = if self.until.from_now() <= pause { pause / 10 } else { pause };
             sleep(pause.max(Duration::from_millis(20))).await;
         }
     }
@@ -190,11 +191,11 @@ impl Held {
     async fn write(&mut self, cluster: &Cluster, version: Option<i32>) -> Result<(), Error> {
         let path = cluster.paths().slot(self.number);
         let bytes = serde_json::to_value(&self.record).as_ref().map(Json::to_string).unwrap_or_default().into_bytes();
-        let sent = Instant::now();
+        let sent = Moment::now();
         let expect = version.map_or(Expect::Absent, Expect::Version);
         cluster.apply(&[Edit::Put { path, bytes, expect }]).await?;
         self.version = version.map_or(0, |version| version.wrapping_add(1));
-        self.until = sent.checked_add(self.record.lease).unwrap_or(sent);
+        self.until = sent + self.record.lease;
         Ok(())
     }
 

@@ -32,3 +32,12 @@ async fn hup_is_refused_where_gunicorn_preloads() {
     let error = hup(&Target::PidFile(superset.pid_file.clone())).await.unwrap_err();
     assert!(matches!(error, GunicornError::Preload { .. }) && error.hint().is_some(), "{error}");
 }
+
+#[tokio::test]
+async fn hup_is_refused_where_gunicorn_preloads_and_nothing_that_can_be_read_says_so() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "import os\npreload_app = bool(os.getpid())\n").unwrap();
+    let superset = superset("", &[("GUNICORN_CMD_ARGS", &format!("--config {}", file.path().display()))]).await;
+    let error = hup(&Target::PidFile(superset.pid_file.clone())).await.unwrap_err();
+    assert!(matches!(error, GunicornError::Preload { .. }), "{error}");
+}

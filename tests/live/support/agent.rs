@@ -9,6 +9,7 @@ use setkeeper::model::instance::{Instance, InstanceId, Role, Standing, State, Su
 use setkeeper::model::secret::SecretText;
 use setkeeper::model::snapshot::{Content, Snapshot, Tree};
 use setkeeper::model::status::{DatasourceState, DatasourceStatus};
+use setkeeper::processes::clock::Moment;
 use setkeeper::settings::{Acl, Layout, Zookeeper};
 use setkeeper::zookeeper::access::Access;
 use setkeeper::zookeeper::channels::{Inputs, Outputs};
@@ -136,7 +137,7 @@ impl Agent {
 
     /// Waits until it leads, and says in which term.
     pub async fn leads(&mut self) -> u64 {
-        let leads = self.standing.wait_for(|standing| standing.leads(Instant::now()));
+        let leads = self.standing.wait_for(|standing| standing.leads(Moment::now()));
         let standing = tokio::time::timeout(PATIENCE, leads).await.map(|standing| *standing.unwrap());
         match standing {
             Ok(Standing::Leader { term, .. }) => term,
@@ -152,7 +153,7 @@ impl Agent {
 
     /// Whether it leads right now.
     pub fn leads_now(&self) -> bool {
-        self.standing.borrow().leads(Instant::now())
+        self.standing.borrow().leads(Moment::now())
     }
 }
 

@@ -215,7 +215,7 @@ async fn law_7_the_deadline_counts_from_when_the_last_answered_request_was_sent(
     let mut longest = Duration::ZERO;
     while watched.elapsed() < TIMEOUT {
         if let Standing::Leader { until, .. } = *agent.standing.borrow() {
-            longest = longest.max(until.saturating_duration_since(Instant::now()));
+            longest = longest.max(until.from_now());
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

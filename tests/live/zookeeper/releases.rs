@@ -1,6 +1,7 @@
 //! Kept releases: byte by byte, whole or not at all, within bounds, under the rights that the config has.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use setkeeper::model::digest::Release;
 use setkeeper::model::instance::{InstanceId, State};
@@ -196,6 +197,35 @@ async fn the_bounds_hold_and_the_completed_release_stays() {
     let mut trees = client(&server.connect()).await.list_children("/superset/trees").await.unwrap();
     trees.sort();
     assert_eq!(trees, ["d1", "d5"], "the tree goes with its last entry");
+}
+
+#[tokio::test]
+async fn what_a_writer_that_died_has_left_goes_once_it_is_old_and_no_entry_names_it() {
+    let server = Server::start().await;
+    let (cluster, client) = (cluster(&server.connect()).await, client(&server.connect()).await);
+    let leave = async |tree: &str| {
+        for path in [format!("/superset/trees/{tree}"), format!("/superset/trees/{tree}/0")] {
+            client.create(&path, b"a part", &open()).await.unwrap();
+        }
+    };
+    let left = async || {
+        let mut trees = client.list_children("/superset/trees").await.unwrap();
+        trees.sort();
+        trees
+    };
+    put(&cluster, "/10-a", "A: 1\n").await;
+    archive(&cluster, "d0").await.unwrap();
+    leave("dead").await;
+    // The servers' clock counts milliseconds.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    put(&cluster, "/10-a", "A: 2\n").await;
+    archive(&cluster, "d1").await.unwrap();
+    leave("under-way").await;
+    cluster.trim_releases(Bounds { count: 9, bytes: 1_000_000 }).await.unwrap();
+    assert_eq!(left().await, ["d0", "d1", "dead", "under-way"], "somebody may still be writing them");
+    cluster.clear_leftovers(Duration::ZERO).await.unwrap();
+    assert_eq!(left().await, ["d0", "d1", "under-way"]);
+    assert_eq!(contents(&kept(&cluster, "d0").await.unwrap()), [("10-a".to_owned(), b"A: 1\n".to_vec())]);
 }
 
 const SECRET: &str = "canary-password";

@@ -2,12 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use setkeeper::model::digest::Revision;
+use setkeeper::live::board::{LiveBoard, Shared};
+use setkeeper::model::digest::{Release, Revision};
 use setkeeper::model::instance::InstanceId;
 use setkeeper::model::slot::Slot;
+use setkeeper::processes::clock::Moment;
+use setkeeper::rollout::job::Leave;
+use setkeeper::rollout::target::Goal;
+use setkeeper::world::Board;
 use setkeeper::zookeeper::cluster::{Cluster, LIMIT};
 use setkeeper::zookeeper::edit::Expect;
 use setkeeper::zookeeper::error::Error;
+use setkeeper::zookeeper::link::{Link, Taken};
 use setkeeper::zookeeper::slots::judge::{Holder, Seeker};
 use setkeeper::zookeeper::slots::{Held, Slots, Sought, new_boot};
 use tokio::sync::watch;
@@ -44,8 +50,8 @@ async fn holder(cluster: &Cluster) -> Holder {
 }
 
 /// Whether something may be started now that takes so long.
-fn may_start(held: &Held, takes: Duration, now: Instant) -> bool {
-    now + takes <= held.until()
+fn may_start(held: &Held, takes: Duration) -> bool {
+    Moment::now() + takes <= held.until()
 }
 
 #[tokio::test]
@@ -77,7 +83,7 @@ async fn a_freed_slot_is_the_next_ones_and_a_kept_one_is_nobodys() {
     let (mut one, mut other) = (Slots::new(seeker("a", 1)), Slots::new(seeker("b", 1)));
     let mut held_by_one = held(one.seek(&cluster, &revision()).await.unwrap());
     let (_live, session) = watch::channel(Some(cluster.clone()));
-    let until = watch::Sender::new(Instant::now());
+    let until = watch::Sender::new(Moment::now());
     let mut kept = held_by_one.clone();
     let keep = kept.keep(&session, &until).await_for(2 * LEASE);
     let wait = async {
@@ -91,7 +97,7 @@ async fn a_freed_slot_is_the_next_ones_and_a_kept_one_is_nobodys() {
         }
     };
     tokio::join!(keep, wait);
-    assert!(*until.borrow() > Instant::now());
+    assert!(!until.borrow().has_come());
     held_by_one.renew(&cluster).await.unwrap();
     held_by_one.free(&cluster).await.unwrap();
     assert_eq!(holder(&cluster).await, Holder::Nobody);
@@ -114,8 +120,8 @@ async fn law_5_a_holder_frozen_beyond_its_lease_loses_the_slot_and_starts_nothin
     let server = Server::start().await;
     let cluster = cluster(&server.connect()).await;
     let mut frozen = held(Slots::new(seeker("a", 1)).seek(&cluster, &revision()).await.unwrap());
-    assert!(may_start(&frozen, LEASE / 2, Instant::now()));
-    assert!(!may_start(&frozen, 2 * LEASE, Instant::now()), "what cannot end within the lease is not begun");
+    assert!(may_start(&frozen, LEASE / 2));
+    assert!(!may_start(&frozen, 2 * LEASE), "what cannot end within the lease is not begun");
     let mut other = Slots::new(seeker("b", 1));
     let began = Instant::now();
     let taken = loop {
@@ -126,12 +132,37 @@ async fn law_5_a_holder_frozen_beyond_its_lease_loses_the_slot_and_starts_nothin
         }
     };
     assert!(began.elapsed() >= LEASE, "{:?}", began.elapsed());
-    assert!(Instant::now() >= frozen.until(), "it could still have started something");
-    assert!(!may_start(&frozen, Duration::from_millis(1), Instant::now()));
+    assert!(frozen.until().has_come(), "it could still have started something");
+    assert!(!may_start(&frozen, Duration::from_millis(1)));
     assert!(matches!(frozen.renew(&cluster).await, Err(Error::SlotLost { .. })));
     frozen.free(&cluster).await.unwrap();
     assert!(matches!(holder(&cluster).await, Holder::Known(Slot { instance, .. }) if instance.as_str() == "b"));
-    assert!(may_start(&taken, Duration::ZERO, Instant::now()));
+    assert!(may_start(&taken, Duration::ZERO));
+}
+
+#[tokio::test]
+async fn law_5_a_twin_under_the_same_id_neither_takes_nor_finds_a_slot() {
+    let server = Server::start().await;
+    let cluster = cluster(&server.connect()).await;
+    held(Slots::new(seeker("a", 1)).seek(&cluster, &revision()).await.unwrap());
+    let twins = cluster.slots().await.unwrap();
+    let link = watch::Sender::new(Link { connected: true, ..Link::default() });
+    let (_session, session) = watch::channel(Some(cluster.clone()));
+    let mut board = LiveBoard::Shared(Box::new(Shared::new(seeker("a", 1), session, link.subscribe())));
+    let goal = Goal { release: Release::new("d"), revision: revision() };
+    assert_eq!(board.take(&goal).await.unwrap(), Leave::NotNow, "nobody has said yet whose the id is");
+    assert!(board.recall().await.is_err());
+    let taken = Taken { owner: "0x7".to_owned(), host: None, pid: None, since: Instant::now(), overdue: false };
+    link.send_modify(|link| link.taken = Some(taken));
+    for fault in [board.take(&goal).await.map(drop), board.recall().await] {
+        assert_eq!(fault.unwrap_err().message, "the id is held by session 0x7");
+    }
+    assert!(board.lease().is_none());
+    assert_eq!(cluster.slots().await.unwrap(), twins, "the twin's slot was written");
+    // Once the id is ours, so is what an earlier run of this agent left under it.
+    link.send_modify(|link| (link.taken, link.registered) = (None, true));
+    board.recall().await.unwrap();
+    assert!(board.lease().is_some_and(|until| until > Instant::now()));
 }
 
 #[tokio::test]
@@ -162,7 +193,7 @@ async fn a_write_whose_answer_is_cut_off_is_recognized_as_our_own() {
     let cut = proxy.once(Fate::CutInstead, |request| request.op == Op::Multi && request.path.ends_with("/slots/0"));
     assert!(held.renew(&cluster).await.unwrap_err().is_loss() && *cut.borrow());
     eventually("renewed", async || held.renew(&cluster).await.ok()).await;
-    assert!(may_start(&held, LEASE / 2, Instant::now()));
+    assert!(may_start(&held, LEASE / 2));
 }
 
 #[tokio::test]
