@@ -10,9 +10,8 @@ use crate::model::instance::Version;
 use crate::model::problem::Problem;
 use crate::model::secret::{SecretText, is_secret_name};
 use crate::plan::files::FileWanted;
-use crate::render::renderer::{Renderer, Sources};
+use crate::render::renderer::{Renderer, Source, Sources};
 use crate::rollout::target::Goal;
-use crate::world::Proof;
 
 /// A shorter text is no secret that could be told from others.
 const SHORT: usize = 4;
@@ -21,7 +20,8 @@ const SHORT: usize = 4;
 pub(super) struct Candidate {
     pub goal: Goal,
     pub files: Vec<FileWanted>,
-    secrets: Vec<SecretText>,
+    config: Arc<Config>,
+    base: Option<Source>,
 }
 
 impl Candidate {
@@ -39,14 +39,14 @@ impl Candidate {
             mode: file.target.mode,
             bytes: Arc::from(Arc::clone(&file.text)),
         });
-        let base = sources.base.iter().flat_map(|base| assigned_secrets(&base.text));
-        let secrets = redact::secrets(config).into_iter().chain(base).filter(|secret| secret.expose().len() >= SHORT);
         let goal = Goal { release: release.clone(), revision: whole.revision };
-        Ok(Self { goal, files: files.collect(), secrets: secrets.collect() })
+        Ok(Self { goal, files: files.collect(), config: Arc::clone(config), base: sources.base.clone() })
     }
 
-    pub fn proof(&self) -> Proof<'_> {
-        Proof { files: &self.files, secrets: &self.secrets }
+    /// The secrets that may stand in its files. All of the config is looked through for them, so only a check asks.
+    pub fn secrets(&self) -> Vec<SecretText> {
+        let base = self.base.iter().flat_map(|base| assigned_secrets(&base.text));
+        redact::secrets(&self.config).into_iter().chain(base).filter(|secret| secret.expose().len() >= SHORT).collect()
     }
 
     pub fn version(&self) -> Version {

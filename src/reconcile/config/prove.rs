@@ -11,6 +11,7 @@ use crate::check::report::{Outcome, Report, judge};
 use crate::desired::redact;
 use crate::model::digest::{DigestKey, Revision};
 use crate::model::protected::{PROTECTED, Protected};
+use crate::model::secret::SecretText;
 use crate::plan::files::FileWanted;
 use crate::rollout::job::Verdict;
 use crate::world::{Board, Host, Proof};
@@ -21,8 +22,10 @@ impl<H: Host, B: Board> Running<H, B> {
         let (Some(key), Some(candidate)) = (key, self.seen.candidate(revision).cloned()) else {
             return Verdict::Inconclusive("its files are known no more".to_owned());
         };
-        let report = self.given.host.check(&key, revision, &candidate.proof()).await;
-        let last_good = if report.needs_last_good() { self.check_last_good(&key, &candidate.proof()).await } else { None };
+        let secrets = candidate.secrets();
+        let proof = Proof { files: &candidate.files, secrets: &secrets };
+        let report = self.given.host.check(&key, revision, &proof).await;
+        let last_good = if report.needs_last_good() { self.check_last_good(&key, &secrets).await } else { None };
         let was_invalid = report.outcome == Outcome::Invalid;
         let report = judge(report, last_good.as_ref());
         if was_invalid && report.outcome == Outcome::Inconclusive {
@@ -35,7 +38,7 @@ impl<H: Host, B: Board> Running<H, B> {
         let said = said(&report);
         let why = said.lines().next().unwrap_or_default();
         match report.outcome {
-            Outcome::Proven => match self.protected_change(&key, &candidate.proof(), &report.protected).await {
+            Outcome::Proven => match self.protected_change(&key, &secrets, &report.protected).await {
                 Some(why) => Verdict::Inconclusive(why),
                 None => {
                     info!(%revision, "superset loads the candidate");
@@ -55,18 +58,18 @@ impl<H: Host, B: Board> Running<H, B> {
     }
 
     /// What ran well last, put through the same check now; `None` where there is nothing of the kind.
-    async fn check_last_good(&self, key: &DigestKey, candidate: &Proof<'_>) -> Option<Report> {
+    async fn check_last_good(&self, key: &DigestKey, secrets: &[SecretText]) -> Option<Report> {
         let files: Vec<FileWanted> = self.course.journal().good.as_ref().map(|_| wanted(&self.given.memory.borrow().applied))?;
         files.first()?;
-        Some(self.given.host.check_anew(key, &Proof { files: &files, secrets: candidate.secrets }).await)
+        Some(self.given.host.check_anew(key, &Proof { files: &files, secrets }).await)
     }
 
     /// Why the candidate is held although it loads: it changes what the settings do not allow to change.
-    async fn protected_change(&mut self, key: &DigestKey, candidate: &Proof<'_>, new: &Protected) -> Option<String> {
+    async fn protected_change(&mut self, key: &DigestKey, secrets: &[SecretText], new: &Protected) -> Option<String> {
         // Under another key than the cluster's of today it tells nothing, and is found out anew.
         let mut known = self.given.memory.borrow().protected.clone().filter(|known| known.is_comparable(new));
         if known.is_none() && *new != Protected::default() {
-            match self.check_last_good(key, candidate).await {
+            match self.check_last_good(key, secrets).await {
                 Some(report) if report.outcome == Outcome::Proven => known = Some(report.protected),
                 Some(report) => {
                     let names = PROTECTED.join(" and ");

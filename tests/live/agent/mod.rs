@@ -8,6 +8,7 @@ mod drift;
 mod main_job;
 mod releases;
 mod replies;
+mod restored;
 mod secrets;
 mod secure;
 mod sessions;

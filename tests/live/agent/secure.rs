@@ -6,6 +6,7 @@ use zookeeper_client as zk;
 
 use super::duck;
 use crate::support::agent::client;
+use crate::support::eventually;
 use crate::support::http_proxy::Proxy;
 use crate::support::program::Agent;
 use crate::support::server::{Server, certificates};
@@ -80,4 +81,56 @@ async fn a_password_for_zookeeper_that_was_changed_is_taken_up_without_a_restart
     agent.secret("zookeeper", "first");
     agent.has_line("APP_NAME = \"again\"").await;
     agent.status_where("no error is left", |status| status["instance"]["error"].is_null()).await;
+}
+
+#[tokio::test]
+async fn the_password_for_zookeeper_is_rotated_while_agents_run_and_the_old_one_opens_nothing_then() {
+    let zookeeper = Server::start().await;
+    let agent = |id: &str| {
+        let agent = Agent::new("rotated", id, &zookeeper.connect(), "http://127.0.0.1:9");
+        let auth = json!({"username": "keeper", "password": {"$file": agent.secret("zookeeper", "first")}});
+        agent.with("source.zookeeper.auth", auth).with("source.zookeeper.acl", json!("creator"))
+    };
+    let (one, other) = (agent("a").started().await, agent("b").started().await);
+    let author = async |password: &str| {
+        let author = client(&zookeeper.connect()).await;
+        author.auth("digest", format!("keeper:{password}").as_bytes()).await.unwrap();
+        author
+    };
+    let publish = async |password: &str, line: &str| {
+        Tree::of(author(password).await).fragment("50-site", format!("{}\n", line.replace(" =", ":"))).await;
+        for agent in [&one, &other] {
+            agent.has_line(line).await;
+            agent.in_sync().await;
+        }
+    };
+    eventually("the tree is made", async || author("first").await.check_stat("/superset/config").await.unwrap()).await;
+    publish("first", "ROW_LIMIT = 1").await;
+
+    let both = ["addauth digest keeper:first", "addauth digest keeper:second", "setAcl -R /superset auth::cdrwa"];
+    zookeeper.cli(&both).await;
+    publish("first", "ROW_LIMIT = 2").await;
+    one.secret("zookeeper", "second");
+    other.secret("zookeeper", "second");
+    for id in ["a", "b"] {
+        let path = format!("/superset/instances/{id}");
+        eventually("the record is under the new one", async || author("second").await.get_data(&path).await.ok()).await;
+    }
+    publish("second", "ROW_LIMIT = 3").await;
+    zookeeper.cli(&["addauth digest keeper:second", "setAcl -R /superset auth::cdrwa"]).await;
+    publish("second", "ROW_LIMIT = 4").await;
+
+    let old = author("first").await;
+    let mut left = vec!["/superset".to_owned()];
+    while let Some(path) = left.pop() {
+        assert_eq!(old.get_data(&path).await.unwrap_err(), zk::Error::NoAuth, "{path}");
+        let names = author("second").await.list_children(&path).await.unwrap();
+        left.extend(names.into_iter().map(|name| format!("{path}/{name}")));
+    }
+    for agent in [&one, &other] {
+        agent.status_where("no error is left", |status| status["instance"]["error"].is_null()).await;
+        for password in ["keeper:first", "keeper:second"] {
+            assert!(!agent.log().contains(password));
+        }
+    }
 }

@@ -108,6 +108,33 @@ impl Server {
         tokio::time::timeout(Duration::from_secs(2), asked).await.ok()?
     }
 
+    /// Gives these lines to ZooKeeper's own shell.
+    pub async fn cli(&self, lines: &[&str]) {
+        let mut shell = tokio::process::Command::new(service("zookeeper"))
+            .args(["cli", "--port", &self.port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>() + "quit\n";
+        shell.stdin.take().unwrap().write_all(text.as_bytes()).await.unwrap();
+        let ended =
+            tokio::time::timeout(super::PATIENCE, shell.wait_with_output()).await.expect("the shell did not end").unwrap();
+        let said = [ended.stdout, ended.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        println!("{said}");
+        assert!(ended.status.success() && !said.contains("Exception") && !said.contains("not valid"), "{said}");
+    }
+
+    /// Loses all that it held, as where its disk is gone, and serves again.
+    pub async fn lose_everything(&mut self) {
+        self.kill();
+        std::fs::remove_dir_all(self.folder.join("data")).unwrap();
+        self.launch();
+        self.serves().await;
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

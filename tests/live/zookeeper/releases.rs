@@ -225,7 +225,10 @@ async fn what_a_writer_that_died_has_left_goes_once_it_is_old_and_no_entry_names
     assert_eq!(left().await, ["d0", "d1", "dead", "under-way"], "somebody may still be writing them");
     cluster.clear_leftovers(Duration::ZERO).await.unwrap();
     assert_eq!(left().await, ["d0", "d1", "under-way"]);
-    assert_eq!(contents(&kept(&cluster, "d0").await.unwrap()), [("10-a".to_owned(), b"A: 1\n".to_vec())]);
+    assert_eq!(
+        contents(&kept(&cluster, "d0").await.unwrap()),
+        [(String::new(), Vec::new()), ("10-a".to_owned(), b"A: 1\n".to_vec())]
+    );
 }
 
 const SECRET: &str = "canary-password";
