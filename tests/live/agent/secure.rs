@@ -117,6 +117,7 @@ async fn the_password_for_zookeeper_is_rotated_while_agents_run_and_the_old_one_
         eventually("the record is under the new one", async || author("second").await.get_data(&path).await.ok()).await;
     }
     publish("second", "ROW_LIMIT = 3").await;
+    zookeeper.cli(&both).await;
     zookeeper.cli(&["addauth digest keeper:second", "setAcl -R /superset auth::cdrwa"]).await;
     publish("second", "ROW_LIMIT = 4").await;
 
