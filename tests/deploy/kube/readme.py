@@ -72,7 +72,7 @@ def outcome(cluster, scenario):
                     if run.thread.is_alive() and run.states[container["name"]]["state"] != "waiting":
                         say(f"--- {run.key[2]}, {container['name']}: {run.states[container['name']]['state']}\n{run.pod.log(container['name'])[-2500:]}")
             raise
-        assert cluster.controllers.failure is None, cluster.controllers.failure
+        assert cluster.failures() == [], cluster.failures()
 
 
 def main():

@@ -9,7 +9,7 @@ from . import network
 from .api import Server
 from .controllers import Controllers
 from .node import Node
-from .store import Store
+from .store import Follower, Store
 
 PORT = 6443
 KUBECONFIG = f"""
@@ -34,8 +34,7 @@ class Cluster:
         network.make()
         self.store = Store()
         self.node = Node(self.store, self.folder)
-        self.controllers = Controllers(self.store)
-        self.parts = [Server(self.store, self.node, PORT), self.controllers, self.node]
+        self.parts = [Server(self.store, self.node, PORT), Controllers(self.store), self.node]
         self.parts += [network.Services(self.store), network.Names(self.store, self.hosts)]
         return self
 
@@ -45,6 +44,10 @@ class Cluster:
             last.callback(network.remove)
             for part in reversed(self.parts):
                 last.callback(part.close)
+
+    def failures(self):
+        """What ended a part before its time."""
+        return [part.failure for part in self.parts if isinstance(part, Follower) and part.failure]
 
     def left(self):
         """What there is besides what every cluster has."""

@@ -8,10 +8,9 @@ import copy
 import hashlib
 import json
 import math
-import threading
 
 from .network import ready_pods
-from .store import Refused, now
+from .store import Follower, Refused, now
 
 
 def owned_by(found):
@@ -36,32 +35,17 @@ def digest(template):
     return hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
 
 
-class Controllers:
+class Controllers(Follower):
     def __init__(self, store):
-        self.store, self.over, self.failure, self.serial = store, threading.Event(), None, 0
-        self.thread = threading.Thread(target=self._follow)
-        self.thread.start()
+        self.serial = 0
+        super().__init__(store)
 
-    def close(self):
-        self.over.set()
-        self.thread.join()
-
-    def _follow(self):
-        version = 0
-        while not self.over.is_set():
-            changes = self.store.changes_after(version, 0.5)
-            if not changes:
-                continue
-            version = changes[-1][0]
-            try:
-                with self.store.changed:
-                    for deployment in self.store.find("Deployment"):
-                        self.deployment(deployment)
-                    for statefulset in self.store.find("StatefulSet"):
-                        self.statefulset(statefulset)
-            except Exception as failure:
-                self.failure = failure
-                raise
+    def take(self, changes):
+        with self.store.changed:
+            for deployment in self.store.find("Deployment"):
+                self.deployment(deployment)
+            for statefulset in self.store.find("StatefulSet"):
+                self.statefulset(statefulset)
 
     def pods(self, owner):
         return [pod for pod in self.store.find("Pod", owner["metadata"]["namespace"]) if is_owned_by(pod, owner)]

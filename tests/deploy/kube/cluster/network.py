@@ -12,6 +12,8 @@ import threading
 
 from kubelet import Failed, podman, run
 
+from .store import Follower
+
 NAME, SUBNET, GATEWAY = "setkeeper-test", "10.244.0", "10.244.0.1"
 DOMAIN = "svc.cluster.local"
 
@@ -58,29 +60,19 @@ def target(pod, port):
     return named[0]
 
 
-class Services:
+class Services(Follower):
     """One listener for each port of each Service, from its creation until its deletion."""
 
     def __init__(self, store):
-        self.store, self.listeners, self.over = store, {}, threading.Event()
-        self.thread = threading.Thread(target=self._follow)
-        self.thread.start()
+        self.listeners = {}
+        super().__init__(store)
 
     def close(self):
-        self.over.set()
-        self.thread.join()
-
-    def _follow(self):
-        version = 0
-        while not self.over.is_set():
-            changes = self.store.changes_after(version, 0.5)
-            if changes:
-                version = changes[-1][0]
-                self._compare()
+        super().close()
         for listener in self.listeners.values():
             listener.close()
 
-    def _compare(self):
+    def take(self, changes):
         wanted = {}
         for service in self.store.find("Service"):
             if service["spec"]["clusterIP"] != "None":

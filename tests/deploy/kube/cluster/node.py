@@ -15,7 +15,7 @@ from kubelet import Pod
 
 from . import probes
 from .network import SUBNET, Network
-from .store import now
+from .store import Follower, now
 
 LONGEST_BACKOFF = 30
 
@@ -24,17 +24,15 @@ class Gone(Exception):
     """The pod is to end."""
 
 
-class Node:
+class Node(Follower):
     def __init__(self, store, folder):
-        self.store, self.folder, self.runs, self.over = store, Path(folder), {}, threading.Event()
+        self.folder, self.runs = Path(folder), {}
         self.addresses = iter(range(2, 250))
-        self.thread = threading.Thread(target=self._follow)
-        self.thread.start()
+        super().__init__(store)
 
     def close(self):
         """Every pod is ended at once."""
-        self.over.set()
-        self.thread.join()
+        super().close()
         for run in list(self.runs.values()):
             run.thread.join()
 
@@ -44,14 +42,10 @@ class Node:
     def run_of(self, found):
         return self.runs[found["metadata"]["uid"]]
 
-    def _follow(self):
-        version = 0
-        while not self.over.is_set():
-            changes = self.store.changes_after(version, 0.5)
-            for number, event, found in changes:
-                version = number
-                if event == "ADDED" and found["kind"] == "Pod":
-                    self.runs[found["metadata"]["uid"]] = Run(self, found, f"{SUBNET}.{next(self.addresses)}")
+    def take(self, changes):
+        for _, event, found in changes:
+            if event == "ADDED" and found["kind"] == "Pod":
+                self.runs[found["metadata"]["uid"]] = Run(self, found, f"{SUBNET}.{next(self.addresses)}")
 
 
 class Run:

@@ -129,3 +129,32 @@ class Store:
             self.changed.wait_for(lambda: self.version > version, within)
             # Each change has one version, and the first is 1.
             return self.log[version:]
+
+
+class Follower:
+    """Looks at the changes of a store in a thread of its own, from its creation until it is closed. What goes wrong there ends it, and is kept."""
+
+    def __init__(self, store):
+        self.store, self.over, self.failure = store, threading.Event(), None
+        self.thread = threading.Thread(target=self._follow)
+        self.thread.start()
+
+    def close(self):
+        self.over.set()
+        self.thread.join()
+
+    def take(self, changes):
+        """Does what these changes call for."""
+        raise NotImplementedError
+
+    def _follow(self):
+        version = 0
+        while not self.over.is_set():
+            changes = self.store.changes_after(version, 0.5)
+            if changes:
+                version = changes[-1][0]
+                try:
+                    self.take(changes)
+                except Exception as failure:
+                    self.failure = failure
+                    raise
