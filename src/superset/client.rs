@@ -2,12 +2,12 @@
 //!
 //! Every call ends within the client's timeout, whatever they need for it: a login, a
 //! repeat, a pause that a rate limit asks for. A leader that has lost its role can therefore do nothing after that
-//! time (law 7). Reads are repeated after failures that pass by; a write is repeated only where it is certain that nothing
+//! time, even if its machine slept meanwhile (law 7). Reads are repeated after failures that pass by; a write is repeated only where it is certain that nothing
 //! was done: Superset could not be reached, refused the token, or was asked too often. Redirects are never followed: to a
 //! write without CSRF Superset answers with one to its login page. One client is shared by concurrent calls.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, COOKIE, HeaderMap, HeaderValue, REFERER, RETRY_AFTER};
@@ -21,6 +21,7 @@ use super::error::CallError;
 use super::scrub::Scrub;
 use super::session::{Csrf, Session};
 use crate::model::secret::SecretText;
+use crate::processes::clock::Moment;
 
 /// How long it may take to reach Superset, which lies beside us.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -59,7 +60,7 @@ pub(super) struct Call<'a> {
     pub scrub: &'a Scrub,
     /// Whether it changes a connection, so that it must not be repeated blindly.
     pub is_write: bool,
-    pub deadline: Instant,
+    pub deadline: Moment,
 }
 
 /// An answer with its headers.
@@ -111,8 +112,8 @@ impl Client {
     }
 
     /// When a call that begins now must have ended.
-    pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.0.timeout
+    pub(super) fn deadline(&self) -> Moment {
+        Moment::now() + self.0.timeout
     }
 
     /// A call that changes a connection.
@@ -175,7 +176,7 @@ impl Client {
 
     /// Sends and reads the whole answer, before the call's deadline.
     async fn exchange(&self, call: &Call<'_>, request: RequestBuilder) -> Result<Received, CallError> {
-        let left = call.deadline.saturating_duration_since(Instant::now());
+        let left = call.deadline.from_now();
         if left.is_zero() {
             return Err(CallError::TimedOut(self.0.timeout));
         }
@@ -223,7 +224,7 @@ impl Client {
     }
 
     /// A session to use; a new one if there is none, if it is about to end, or if it is `refused`.
-    async fn session(&self, deadline: Instant, refused: Option<&Arc<Session>>) -> Result<Arc<Session>, CallError> {
+    async fn session(&self, deadline: Moment, refused: Option<&Arc<Session>>) -> Result<Arc<Session>, CallError> {
         let usable = |session: &Option<Arc<Session>>| {
             let session = session.as_ref()?;
             (session.is_fresh() && !refused.is_some_and(|refused| Arc::ptr_eq(refused, session))).then(|| Arc::clone(session))
@@ -242,11 +243,11 @@ impl Client {
     }
 
     /// What `waiting` comes to, unless the deadline comes first: another call may be logging in, and may be slow.
-    async fn within<T>(&self, deadline: Instant, waiting: impl Future<Output = T>) -> Result<T, CallError> {
-        tokio::time::timeout_at(deadline.into(), waiting).await.map_err(|_| CallError::TimedOut(self.0.timeout))
+    async fn within<T>(&self, deadline: Moment, waiting: impl Future<Output = T>) -> Result<T, CallError> {
+        tokio::time::timeout(deadline.from_now(), waiting).await.map_err(|_| CallError::TimedOut(self.0.timeout))
     }
 
-    async fn new_session(&self, deadline: Instant, refresh: Option<SecretText>) -> Result<Session, CallError> {
+    async fn new_session(&self, deadline: Moment, refresh: Option<SecretText>) -> Result<Session, CallError> {
         if let Some(refresh) = refresh {
             let call = Call { method: Method::POST, deadline, ..self.get("/api/v1/security/refresh") };
             let answer = self.ask(&call, Some(&refresh)).await;
@@ -265,7 +266,7 @@ impl Client {
         Session::from_answer(&self.ask(&call, None).await?.0, None)
     }
 
-    async fn csrf(&self, deadline: Instant, token: &SecretText) -> Result<Csrf, CallError> {
+    async fn csrf(&self, deadline: Moment, token: &SecretText) -> Result<Csrf, CallError> {
         let call = Call { deadline, ..self.get("/api/v1/security/csrf_token/") };
         let (answer, headers) = self.ask(&call, Some(token)).await?;
         Csrf::from_answer(&answer, &headers)
@@ -288,7 +289,7 @@ impl Client {
 
 /// `attempt`, again and again while its failure is one that passes and a pause still fits before the deadline.
 async fn repeated<T, F: Future<Output = Result<T, CallError>>>(
-    deadline: Instant,
+    deadline: Moment,
     is_write: bool,
     attempt: impl FnMut() -> F,
 ) -> Result<T, CallError> {
@@ -305,7 +306,7 @@ async fn repeated<T, F: Future<Output = Result<T, CallError>>>(
                 CallError::RateLimited { after: Some(after) } => pause.map(|pause| pause.max(*after)),
                 _ => pause,
             };
-            wanted.filter(|pause| Instant::now() + *pause < deadline)
+            wanted.filter(|pause| *pause < deadline.from_now())
         })
         .await
 }

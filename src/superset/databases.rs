@@ -5,7 +5,6 @@
 //! a conflict or what blocks a delete is named (law 8: whose a connection is, is for the caller to judge by its UUID).
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use reqwest::Method;
 use serde::Deserialize;
@@ -17,11 +16,14 @@ use super::client::{Call, Client};
 use super::error::CallError;
 use super::scrub::Scrub;
 use crate::model::connection::{Connection, Mark, Request, Stored};
+use crate::processes::clock::Moment;
 
 const DATABASES: &str = "/api/v1/database/";
 
 /// The fields of [`Connection`]; all the columns of a list of a thousand take Superset nine times as long.
 const COLUMNS: &str = "columns:!(id,uuid,database_name,changed_on,extra),page_size:-1";
+/// Some connections with every column of theirs.
+const WHOLE: &str = "(page_size:100)";
 
 const NAME: &str = "database_name";
 
@@ -64,12 +66,19 @@ impl Client {
         self.listed(&format!("({COLUMNS})"), self.deadline()).await
     }
 
+    /// Asks for whole connections, of which there may be more: Superset decrypts what it stores of each for that, as [`Client::list`]
+    /// does not make it do.
+    pub async fn read_stored(&self) -> Result<(), CallError> {
+        let query: String = url::form_urlencoded::Serializer::new(String::new()).append_pair("q", WHOLE).finish();
+        self.call(Call { query: &query, ..self.get(DATABASES) }).await.map(drop)
+    }
+
     /// All that Superset tells of one connection.
     pub async fn stored(&self, id: i64) -> Result<Stored, CallError> {
         self.stored_by(id, self.deadline()).await
     }
 
-    async fn stored_by(&self, id: i64, deadline: Instant) -> Result<Stored, CallError> {
+    async fn stored_by(&self, id: i64, deadline: Moment) -> Result<Stored, CallError> {
         let answer = self.call(Call { deadline, ..self.get(&format!("{DATABASES}{id}/connection")) }).await?;
         let Some(Json::Object(fields)) = answer.get("result") else {
             return Err(CallError::Unexpected("a connection without fields".to_owned()));
@@ -113,7 +122,7 @@ impl Client {
         }
     }
 
-    async fn put(&self, id: i64, request: &Request, deadline: Instant) -> Result<(), CallError> {
+    async fn put(&self, id: i64, request: &Request, deadline: Moment) -> Result<(), CallError> {
         let (body, scrub, path) = (request.body(), Scrub::new(&request.secrets), format!("{DATABASES}{id}"));
         match self.call(Call { body: Some(&body), scrub: &scrub, deadline, ..self.write(Method::PUT, &path) }).await {
             Ok(_) => Ok(()),
@@ -151,7 +160,7 @@ impl Client {
 
     /// What uses a connection, by name: datasets first, since those alone block its deletion. Whatever our user may not see
     /// is missing.
-    async fn dependents(&self, id: i64, deadline: Instant) -> Vec<String> {
+    async fn dependents(&self, id: i64, deadline: Moment) -> Vec<String> {
         let query = format!("q=(filters:!((col:database,opr:rel_o_m,value:{id})),columns:!(table_name),page_size:{NAMED})");
         let datasets = self.call(Call { query: &query, deadline, ..self.get("/api/v1/dataset/") }).await;
         let path = format!("{DATABASES}{id}/related_objects/");
@@ -166,7 +175,7 @@ impl Client {
 
     /// The rows of a list, all of them: one that is not whole would have connections created twice. Superset counts first and
     /// selects then, so a connection deleted in between leaves one too few; more than counted is no fault.
-    async fn listed(&self, rison: &str, deadline: Instant) -> Result<Vec<Connection>, CallError> {
+    async fn listed(&self, rison: &str, deadline: Moment) -> Result<Vec<Connection>, CallError> {
         let query: String = url::form_urlencoded::Serializer::new(String::new()).append_pair("q", rison).finish();
         let mut lack = String::new();
         for _ in 0..LISTINGS {
@@ -184,7 +193,7 @@ impl Client {
         Err(CallError::Unexpected(lack))
     }
 
-    async fn find(&self, column: &str, value: &str, deadline: Instant) -> Option<i64> {
+    async fn find(&self, column: &str, value: &str, deadline: Moment) -> Option<i64> {
         let value = value.replace('!', "!!").replace('\'', "!'");
         let rison = format!("(filters:!((col:{column},opr:eq,value:'{value}')),{COLUMNS})");
         self.listed(&rison, deadline).await.ok()?.first().map(|connection| connection.id)
@@ -192,7 +201,7 @@ impl Client {
 
     /// The same error, or the conflict or missing driver that it stands for, for which Superset uses words that depend on its
     /// version and that it also uses for other things. All this within what is left of the call's time.
-    async fn explain(&self, error: CallError, own: Option<i64>, request: &Request, deadline: Instant) -> CallError {
+    async fn explain(&self, error: CallError, own: Option<i64>, request: &Request, deadline: Moment) -> CallError {
         if matches!(error, CallError::Refused(_))
             && let Some(conflict) = self.conflict(own, request, deadline).await
         {
@@ -201,7 +210,7 @@ impl Client {
         self.or_no_driver(error, request, deadline).await
     }
 
-    async fn or_no_driver(&self, error: CallError, request: &Request, deadline: Instant) -> CallError {
+    async fn or_no_driver(&self, error: CallError, request: &Request, deadline: Moment) -> CallError {
         let is_vague = match &error {
             CallError::Refused(_) | CallError::Server { .. } => true,
             CallError::Unreachable(message) => message.contains(CONNECTION_FAILED),
@@ -213,7 +222,7 @@ impl Client {
         }
     }
 
-    async fn conflict(&self, own: Option<i64>, request: &Request, deadline: Instant) -> Option<CallError> {
+    async fn conflict(&self, own: Option<i64>, request: &Request, deadline: Moment) -> Option<CallError> {
         let text = |name: &str| request.open.get(name).and_then(Json::as_str);
         let other = |id: &i64| own != Some(*id);
         if let Some(uuid) = text("uuid")
@@ -226,7 +235,7 @@ impl Client {
     }
 
     /// Whether Superset knows the engines that it can load, and this is none of them.
-    async fn lacks(&self, engine: &str, deadline: Instant) -> bool {
+    async fn lacks(&self, engine: &str, deadline: Moment) -> bool {
         let path = format!("{DATABASES}available/");
         let answer = self.call(Call { deadline, ..self.get(&path) }).await.unwrap_or_default();
         let engines = answer["databases"].as_array().map(Vec::as_slice).unwrap_or_default();

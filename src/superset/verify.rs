@@ -1,7 +1,7 @@
 //! The proof that Superset runs a revision, for each role.
 //!
 //! A web server: the new revision and no other in `X-Setkeeper-Revision`, several times in a row, each time on a new connection, so that
-//! every worker may be the one that answers; then, with our login, the list of connections, which a changed `SECRET_KEY` breaks
+//! every worker may be the one that answers; then, with our login, whole connections, which a changed `SECRET_KEY` breaks
 //! while everything else answers. A worker of Celery: its own `inspect ping`. Its beat: alive, and not the process that it was. In: a
 //! revision. Out: proved, or what was seen instead.
 
@@ -273,8 +273,8 @@ impl Verifier {
 /// Asks for the list of connections until it is answered, for good or bad; `last` is why it was not.
 async fn can_list(client: &Client, last: &mut Option<CallError>) -> Result<(), CallError> {
     loop {
-        match client.list().await {
-            Ok(_) => return Ok(()),
+        match client.read_stored().await {
+            Ok(()) => return Ok(()),
             // Our own login tells nothing of the config: it may be wrong, or not made yet.
             Err(error @ (CallError::LoginRefused { .. } | CallError::Forbidden { .. })) => {
                 warn!(%error, "whether superset can read its connections is not known");

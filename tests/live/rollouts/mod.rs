@@ -8,6 +8,7 @@ mod broken;
 mod faults;
 mod good;
 mod held;
+mod rekeyed;
 
 use std::fs;
 use std::path::Path;
