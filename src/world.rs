@@ -157,8 +157,9 @@ pub trait Board: Send + 'static {
     /// Tells the cluster that a release proved bad.
     fn quarantine(&self, bad: &Bad) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// Notes that a release is completed, if it is; says whether.
-    fn complete(&self, release: &Release) -> impl Future<Output = Result<bool, Fault>> + Send;
+    /// Notes that a release is completed, if it is; says whether. `published` is its config, which is kept first: what is
+    /// completed is what instances go back to.
+    fn complete(&self, release: &Release, published: &Branch) -> impl Future<Output = Result<bool, Fault>> + Send;
 }
 
 /// Whether Superset answers.

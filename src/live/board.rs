@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::line;
 use crate::model::digest::{Release, Revision};
@@ -22,6 +22,7 @@ use crate::world::{Board, Fault, FaultKind};
 use crate::zookeeper::cluster::Cluster;
 use crate::zookeeper::error::Error;
 use crate::zookeeper::link::Link;
+use crate::zookeeper::releases::archive::{Archived, Said};
 use crate::zookeeper::slots::judge::{Holder, Seeker};
 use crate::zookeeper::slots::{Held, Slots, Sought};
 
@@ -229,7 +230,7 @@ impl Board for LiveBoard {
         shared.cluster()?.quarantine(&entry).await.map(drop).map_err(|error| fault(&error))
     }
 
-    async fn complete(&self, release: &Release) -> Result<bool, Fault> {
+    async fn complete(&self, release: &Release, published: &Branch) -> Result<bool, Fault> {
         let Self::Shared(shared) = self else { return Ok(true) };
         let cluster = shared.cluster()?;
         let rollout = cluster.rollout().await.map_err(|error| fault(&error))?;
@@ -239,6 +240,13 @@ impl Board for LiveBoard {
         let live = cluster.instances().await.map_err(|error| fault(&error))?.records;
         if !is_completed(release, &live) {
             return Ok(false);
+        }
+        match cluster.archive(release, published, Said::default()).await {
+            Ok(Archived::New(seq)) => info!(%release, %seq, "kept a release"),
+            Ok(Archived::Known(_)) => {}
+            Err(error) if error.is_loss() || error.is_conflict() => return Err(fault(&error)),
+            // What can never be kept, and whoever keeps releases says why, is completed all the same.
+            Err(error) => debug!(%release, error = line(&error), "a release is completed that was not kept"),
         }
         let is_news = cluster.complete(release).await.map_err(|error| fault(&error))?;
         if is_news {
@@ -263,4 +271,47 @@ fn fare(release: &Release, canaries: &[Instance]) -> Canaries {
 
 fn fault(error: &Error) -> Fault {
     Fault { kind: FaultKind::Refused, message: line(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::instance::{Labels, Role, SupersetSeen, Version};
+
+    fn canary(state: State, desired: &str, applied: &str) -> Instance {
+        let version = |release: &str| Version { release: Some(Release::new(release)), revision: None };
+        Instance {
+            id: InstanceId::parse("a").unwrap(),
+            host: String::new(),
+            pid: 1,
+            version: String::new(),
+            labels: Labels::new(),
+            started_at: String::new(),
+            role: Role::Follower,
+            state,
+            since: String::new(),
+            desired: version(desired),
+            applied: version(applied),
+            superset: SupersetSeen::default(),
+            error: None,
+        }
+    }
+
+    #[test]
+    fn canaries_are_done_once_each_has_the_release_or_is_held_on_it() {
+        let fares = |canaries: &[Instance]| fare(&Release::new("new"), canaries);
+        let has_it = canary(State::InSync, "new", "new");
+        let is_held = canary(State::Held, "new", "old");
+        assert_eq!(fares(&[]), Canaries::Done);
+        assert_eq!(fares(&[has_it.clone(), is_held.clone()]), Canaries::Done);
+        // It has yet to see the release.
+        assert_eq!(fares(&[has_it.clone(), canary(State::Held, "old", "old")]), Canaries::Awaited);
+        for state in [State::Starting, State::InSync, State::Waiting, State::Failed, State::Paused] {
+            assert_eq!(fares(&[canary(state, "new", "old"), has_it.clone()]), Canaries::Awaited, "{state:?}");
+        }
+        for state in [State::Checking, State::Reloading] {
+            let works = canary(state, "new", "old");
+            assert_eq!(fares(&[canary(State::Waiting, "new", "old"), works]), Canaries::Working, "{state:?}");
+        }
+    }
 }

@@ -236,7 +236,7 @@ impl Board for Alone {
         Ok(())
     }
 
-    async fn complete(&self, _: &Release) -> Result<bool, Fault> {
+    async fn complete(&self, _: &Release, _: &Branch) -> Result<bool, Fault> {
         Ok(true)
     }
 }

@@ -193,7 +193,11 @@ impl<H: Host, B: Board> Running<H, B> {
             let Some(goal) = self.seen.running_goal(&self.course).filter(|goal| !self.is_completed(&goal.release)) else {
                 return;
             };
-            match self.given.board.complete(&goal.release).await {
+            let Some(resolved) = self.given.resolved.borrow().clone().filter(|tree| tree.resolution.release == goal.release)
+            else {
+                return;
+            };
+            match self.given.board.complete(&goal.release, &resolved.published).await {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(fault) => warn!(error = %fault, "failed to note a completed release"),

@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use super::{Crew, Member};
 use crate::support::eventually;
-use crate::support::load::assert_unharmed;
+use crate::support::load::{Load, assert_unharmed};
 
 #[tokio::test]
 async fn law_4_no_broken_config_of_those_that_kill_a_superset_fails_a_request() {
@@ -118,5 +120,43 @@ async fn law_6_what_passes_the_check_and_does_not_verify_is_taken_back_and_stopp
     crew.tree.fragment("20-broken", "BREAKS_FOR_REAL: false").await;
     for member in &crew.members {
         member.runs("BREAKS_FOR_REAL = False").await;
+    }
+}
+
+#[tokio::test]
+async fn law_6_an_instance_that_had_moved_goes_back_to_the_completed_release() {
+    let of_two_kinds = |mut member: Member| {
+        if member.agent.id == "web-1" {
+            member.agent.set("instance.labels", json!({"canary": "true"}));
+            return member.supervising();
+        }
+        member.breakable().supervising()
+    };
+    let crew = Crew::of("moved", 2, of_two_kinds).await;
+    let [moves, breaks] = [&crew.members[0], &crew.members[1]];
+    let (before, completed, load) = (crew.revisions().await, crew.completed().await, Load::on(&moves.superset.url));
+    crew.tree.fragment("20-broken", "BREAKS_FOR_REAL: true").await;
+    assert!(crew.tree.names("trees").await.contains(&completed), "what is completed can be gone back to");
+    // It loads on the canary, and answers well there.
+    let then = moves.agent.has_line("BREAKS_FOR_REAL = True").await;
+    let release = moves.own().await["desired"]["release"].as_str().unwrap().to_owned();
+    eventually("the canary runs it", async || {
+        let log = moves.agent.log();
+        log.lines().any(|line| line.contains("applied a revision") && line.contains(&release)).then_some(())
+    })
+    .await;
+    for member in [breaks, moves] {
+        member.is_held("proved bad on web-2").await;
+    }
+    eventually("it runs what it ran", async || (crew.revisions().await == before).then_some(())).await;
+    let back = moves.agent.has_line("ROW_LIMIT = 1").await;
+    assert!(back != then && !back.contains("BREAKS_FOR_REAL"));
+    let applied = moves.agent.status_where("it says so", |status| status["instance"]["applied"]["release"] == *completed).await;
+    assert_eq!(applied["instance"]["applied"]["revision"].as_str(), before[0].as_deref());
+    assert_eq!(crew.tree.json("rollout").await.unwrap()["completed"], *completed, "what proved bad is not completed");
+    assert_unharmed("there and back", &load.figures().await);
+    crew.tree.delete("/superset/config/20-broken").await;
+    for member in &crew.members {
+        member.runs("ROW_LIMIT = 1").await;
     }
 }
