@@ -214,10 +214,13 @@ impl Inputs {
         let standing = *self.standing.borrow();
         let role = if standing.leads(Moment::now()) { Role::Leader } else { Role::Follower };
         let since = if account.state == before.state { before.since } else { jiff::Timestamp::now().to_string() };
-        let trouble = || self.trouble.borrow().as_ref().map(|why| format!("failed to list superset's connections: {why}"));
-        let error = account.error.clone().or_else(trouble).or_else(|| self.source.error());
-        // It does not go with what else is wrong, and must not hide behind it.
-        let errors: Vec<_> = error.into_iter().chain(self.memory_trouble.borrow().clone()).collect();
+        let trouble = self.trouble.borrow().as_ref().map(|why| format!("failed to list superset's connections: {why}"));
+        let mut errors: Vec<_> = account.error.clone().into_iter().chain(trouble).collect();
+        if errors.is_empty() {
+            errors.extend(self.source.error());
+        }
+        // Neither goes with what else is wrong, and none must hide behind another.
+        errors.extend(self.memory_trouble.borrow().clone());
         let error = (!errors.is_empty()).then(|| errors.join("; "));
         let state = if account.state == State::InSync && account.error.is_some() { State::Held } else { account.state };
         Instance {

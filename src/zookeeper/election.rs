@@ -111,13 +111,18 @@ async fn hold(session: &Session, me: &Contender, standing: &watch::Sender<Standi
         }
         let until = sent + contenders::certain_for(session.timeout());
         standing.send_if_modified(|standing| {
-            // Being certain for longer is nothing to wake anybody for.
-            let news = !matches!(standing, Standing::Leader { term, .. } if *term == me.term);
+            let news = is_news(*standing, me.term);
             *standing = Standing::Leader { until, term: me.term };
             news
         });
         sleep(contenders::confirm_every(session.timeout())).await;
     }
+}
+
+/// Whether leading on is news. Being certain for longer is nothing to wake anybody for, unless the end had come: whoever looked after it
+/// has stopped, and begins again.
+fn is_news(before: Standing, term: u64) -> bool {
+    !matches!(before, Standing::Leader { term: own, until } if own == term && !until.has_come())
 }
 
 async fn runs_out(standing: Standing) {
@@ -132,6 +137,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn leading_on_wakes_whoever_may_have_stopped() {
+        let leader = |until| Standing::Leader { until, term: 7 };
+        assert!(!is_news(leader(Moment::now() + Duration::from_secs(60)), 7));
+        assert!(is_news(leader(Moment::now() + Duration::from_secs(60)), 8), "an election was won anew");
+        assert!(is_news(leader(Moment::now()), 7), "it had run out");
+        assert!(is_news(Standing::Follower, 7));
+    }
 
     #[tokio::test]
     async fn leave_needs_both() {

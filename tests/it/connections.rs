@@ -111,7 +111,8 @@ struct Stand {
     generation: watch::Sender<u64>,
     statuses: watch::Receiver<Option<Statuses>>,
     cancel: CancellationToken,
-    _channels: (watch::Sender<Option<Tree>>, watch::Sender<Standing>, watch::Sender<SupersetSeen>),
+    standing: watch::Sender<Standing>,
+    _channels: (watch::Sender<Option<Tree>>, watch::Sender<SupersetSeen>),
 }
 
 impl Stand {
@@ -156,7 +157,7 @@ impl Stand {
         tokio::spawn(resolve.run(cancel.clone()));
         tokio::spawn(connections.run(cancel.clone()));
         trees.send_replace(Some(tree));
-        Self { superset, generation, statuses: statuses.subscribe(), cancel, _channels: (trees, standing, seen) }
+        Self { superset, generation, statuses: statuses.subscribe(), cancel, standing, _channels: (trees, seen) }
     }
 
     /// The secret's file says something else.
@@ -217,4 +218,18 @@ async fn law_11_a_call_that_dies_is_said_and_made_again_and_the_others_go_on() {
     for other in ["create a", "create c"] {
         assert_eq!(superset.calls(other), 1, "{other}: what was done is not done again");
     }
+}
+
+#[tokio::test]
+async fn law_7_a_leader_whose_certainty_has_run_out_stops_and_observes_first_once_it_is_certain_again() {
+    let mut stand = Stand::with(&["a"], Superset::default());
+    stand.all(&["a"], DatasourceState::InSync).await;
+    let lists = stand.superset.calls("list");
+    let leads_until = |until: Moment| Standing::Leader { until, term: 1 };
+    stand.standing.send_replace(leads_until(Moment::now()));
+    let is_over = tokio::time::timeout(PATIENCE, stand.statuses.wait_for(Option::is_none)).await.map(drop);
+    assert!(is_over.is_ok(), "it goes on: {:?}", stand.statuses.borrow());
+    stand.standing.send_replace(leads_until(Moment::now() + Duration::from_secs(3600)));
+    stand.all(&["a"], DatasourceState::InSync).await;
+    assert!(stand.superset.calls("list") > lists);
 }

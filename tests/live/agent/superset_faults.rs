@@ -114,6 +114,10 @@ async fn while_superset_cannot_be_observed_nothing_is_pushed_and_status_says_why
     agent.start().await;
     agent.leads().await;
     eventually("it has tried", async || agent.log().contains("failed to list connections").then_some(())).await;
+    let says_why = |status: &Json| {
+        status["instance"]["error"].as_str().is_some_and(|error| error.contains("failed to list superset's connections"))
+    };
+    agent.status_where("why", says_why).await;
     assert_eq!(scene.proxy.writes().len(), before);
     scene.proxy.heal();
     scene.proxy.fault(LIST, 2, Fault::Answer(BUSY));
