@@ -43,8 +43,8 @@ test-matrix: ## the live Superset tests on every supported version
 	  SETKEEPER_TEST_SUPERSET=$$version $(CARGO) test --locked --test live -- superset:: check:: rollouts::good --test-threads=2; \
 	done
 
-soak: ## simulate as many more rollouts as time allows (SEEDS=100000)
-	SETKEEPER_SEEDS=$(or $(SEEDS),100000) $(CARGO) test --locked --release --test it rollouts
+soak: ## simulate as many more rollouts and pushes as time allows (SEEDS=100000)
+	SETKEEPER_SEEDS=$(or $(SEEDS),100000) $(CARGO) test --locked --release --test it every_schedule
 
 bench: ## measure speed and memory as ratios to a floor, and write target/bench/report.md
 	tests/services/setup zookeeper superset postgres
@@ -70,7 +70,7 @@ render-kube: static ## the Helm chart, rendered by both majors of Helm and judge
 	SETKEEPER_PROGRAM='$(abspath $(STATIC))' tests/deploy/kube/run render
 
 .PHONY: dist dist-deb test-deploy test-deploy-kube render-kube test-image test-deploy-vm
-dist: ## build what is released into target/dist, with checksums: program, Debian package, chart, images (IMAGE=0: none)
+dist: ## build what is released into target/dist, with checksums: program, Debian package, chart, images (IMAGE=1: demand them, 0: none)
 	deploy/dist
 
 test-deploy: test-deploy-kube test-image test-deploy-vm ## install it the way people do, in containers and in a booted Debian (needs root)

@@ -11,7 +11,7 @@ import subprocess
 import threading
 
 import chart
-from cluster.network import GATEWAY, carry
+from cluster.network import GATEWAY, carry, end
 from installation import ROOT, Release, Shell, blocks, is_settled, say
 from kubelet import eventually, run
 
@@ -43,7 +43,7 @@ class Outside:
 
     def __exit__(self, *_):
         for listener in self.listeners:
-            listener.close()
+            end(listener)
         for process in self.processes:
             process.terminate()
         for process in self.processes:

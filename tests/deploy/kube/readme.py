@@ -62,7 +62,7 @@ def trial(cluster):
 
 
 def outcome(cluster, scenario):
-    """Plays it; where it fails, every container says what it has to say."""
+    """Plays it; where it fails, every container says what it has to say, and every part of the cluster what ended it."""
     with cluster:
         try:
             scenario(cluster)
@@ -71,6 +71,8 @@ def outcome(cluster, scenario):
                 for container in run.all():
                     if run.thread.is_alive() and run.states[container["name"]]["state"] != "waiting":
                         say(f"--- {run.key[2]}, {container['name']}: {run.states[container['name']]['state']}\n{run.pod.log(container['name'])[-2500:]}")
+            for failure in cluster.failures():
+                say(f"--- a part of the cluster ended before its time: {failure!r}")
             raise
         assert cluster.failures() == [], cluster.failures()
 

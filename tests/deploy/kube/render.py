@@ -35,7 +35,7 @@ EVERYTHING = {
         "initialConfig": {"FEATURE_FLAGS": {"ALERT_REPORTS": True}},
         "extraEnv": [{"name": "A", "value": "b"}],
         "extraEnvFrom": [{"configMapRef": {"name": "more"}}],
-        "extraVolumes": [{"name": "drivers", "emptyDir": {}}],
+        "extraVolumes": [{"name": "drivers", "emptyDir": {}}, {"name": "tls", "secret": {"secretName": "zookeeper-tls"}}],
         "extraVolumeMounts": [{"name": "drivers", "mountPath": "/drivers"}],
     },
     "agent": {
@@ -45,6 +45,8 @@ EVERYTHING = {
         "secret": {"zookeeperPassword": "canary-zk", "supersetPassword": "canary-superset"},
         "settings": {"rollout": {"slots": 2}, "render": {"allow_env": ["A"]}, "log": {"format": "json"}},
         "extraEnv": [{"name": "SETKEEPER_SECRET_SALES", "valueFrom": {"secretKeyRef": {"name": "sales", "key": "password"}}}],
+        "extraEnvFrom": [{"secretRef": {"name": "still-more"}}],
+        "extraVolumeMounts": [{"name": "tls", "mountPath": "/run/secrets/tls", "readOnly": True}],
     },
     "zookeeper": {"username": "setkeeper"},
     "web": {"podLabels": {"tier": "front"}, "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]},
@@ -167,7 +169,7 @@ class Chart(unittest.TestCase):
                         self.assertIn(asked, ports | {None}, name)
 
     def test_what_is_named_is_there(self):
-        given = {"mine", "mine-too", "registry", "sales", "more"}
+        given = {"mine", "mine-too", "registry", "sales", "more", "still-more"}
         for objects in self.each():
             made = {found["metadata"]["name"] for found in objects if found["kind"] in ("ConfigMap", "Secret")}
             for name, spec in pods(objects):
@@ -233,6 +235,35 @@ class Chart(unittest.TestCase):
                     self.assertLessEqual(set(has("superset", key)), set(has("setkeeper", key)), name)
                 user = lambda container: by_name[container]["securityContext"].get("runAsUser")
                 self.assertEqual(user("superset"), user("setkeeper"), "signals need the same user")
+
+    def test_the_test_has_what_an_agents_settings_may_name(self):
+        """It reads such settings: without the files of TLS it would not reach ZooKeeper."""
+        for major in MAJORS:
+            spec = own(rendered(major, MATRIX["everything, sidecar"]), "Pod", "-test")["spec"]
+            (rollout,) = (container for container in spec["containers"] if container["name"] == "rollout")
+            for part, (extra, key) in itertools.product(
+                ("superset", "agent"), (("extraEnv", "env"), ("extraEnvFrom", "envFrom"), ("extraVolumeMounts", "volumeMounts"))
+            ):
+                for one in EVERYTHING[part][extra]:
+                    self.assertIn(one, rollout[key], (part, extra))
+            for volume in EVERYTHING["superset"]["extraVolumes"]:
+                self.assertIn(volume, spec["volumes"])
+
+    def test_a_network_policy_lets_the_releases_own_pods_in(self):
+        asked = EVERYTHING["networkPolicy"]["from"]
+        for major in MAJORS:
+            objects = rendered(major, MATRIX["everything, sidecar"])
+            (policy,) = (found for found in objects if found["kind"] == "NetworkPolicy")
+            superset = policy["spec"]["ingress"][0]
+            self.assertEqual(superset["ports"], [{"port": 8088, "protocol": "TCP"}])
+            self.assertEqual(superset["from"][:-1], asked)
+            selector = superset["from"][-1]["podSelector"]["matchLabels"].items()
+            self.assertTrue(selector, "an empty one is everybody in the namespace")
+            self.assertLessEqual(selector, own(objects, "Pod", "-test")["metadata"]["labels"].items())
+            self.assertLessEqual(selector, own(objects, "Deployment", "-worker")["spec"]["template"]["metadata"]["labels"].items())
+            free = rendered(major, merged(LEAST, {"networkPolicy": {"enabled": True}}))
+            (policy,) = (found for found in free if found["kind"] == "NetworkPolicy")
+            self.assertNotIn("from", policy["spec"]["ingress"][0], "nobody is named, so nobody is kept out")
 
     def test_the_program_takes_the_settings(self):
         for objects in self.each():

@@ -70,7 +70,7 @@ class Services(Follower):
     def close(self):
         super().close()
         for listener in self.listeners.values():
-            listener.close()
+            end(listener)
 
     def take(self, changes):
         wanted = {}
@@ -79,7 +79,7 @@ class Services(Follower):
                 for port in service["spec"]["ports"]:
                     wanted[service["spec"]["clusterIP"], port["port"]] = (service, port["targetPort"])
         for place in self.listeners.keys() - wanted.keys():
-            self.listeners.pop(place).close()
+            end(self.listeners.pop(place))
         for place in wanted.keys() - self.listeners.keys():
             run("ip", "address", "replace", f"{place[0]}/32", "dev", "lo")
             listener = socket.create_server(place, backlog=256)
@@ -102,6 +102,12 @@ class Services(Follower):
                 client.close()
                 continue
             threading.Thread(target=carry, args=(client, server), daemon=True).start()
+
+
+def end(listener):
+    """Also for who waits in accept(), whom close() does not wake: until then the kernel listens on, and nobody else gets the address."""
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
 
 
 def carry(one, other):

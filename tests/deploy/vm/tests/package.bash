@@ -8,7 +8,8 @@ the_package_holds_what_it_should_and_its_program_runs_on_an_old_c_library() {
     usr/lib/tmpfiles.d/setkeeper.conf etc/setkeeper/config.yaml etc/default/setkeeper usr/share/man/man1/setkeeper.1.gz \
     usr/share/man/man1/setkeeper-config-set.1.gz usr/share/bash-completion/completions/setkeeper \
     usr/share/zsh/vendor-completions/_setkeeper usr/share/fish/vendor_completions.d/setkeeper.fish \
-    usr/share/doc/setkeeper/copyright usr/share/doc/setkeeper/changelog.Debian.gz \
+    usr/share/doc/setkeeper/copyright usr/share/doc/setkeeper/changelog.Debian.gz usr/share/doc/setkeeper/CHANGELOG.md \
+    usr/share/doc/setkeeper/README.md usr/share/doc/setkeeper/docs/upgrade.md usr/share/doc/setkeeper/deploy/prometheus/alerts.yaml \
     usr/share/setkeeper/superset.service.d/setkeeper.conf usr/share/setkeeper/50-setkeeper.rules; do
     has 'the package' $'\n'"$held"$'\n' $'\n'"./$file"$'\n'
   done
