@@ -127,7 +127,10 @@ async fn write(cluster: &Cluster, publisher: &Publisher, wanted: &Wanted) -> Res
         if edits.is_empty() {
             return publisher.finish(cluster).await;
         }
-        publisher.write(cluster, &edits).await?;
+        let bar = output::progress("publishing", edits.len());
+        let written = publisher.write(cluster, &edits, |made| bar.inc(u64::try_from(made).unwrap_or_default())).await;
+        bar.finish_and_clear();
+        written?;
     }
 }
 

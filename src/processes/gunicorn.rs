@@ -49,7 +49,7 @@ pub fn listens_with(old: &Process, new: &Process) -> bool {
 /// Whether this master has loaded Superset itself, however it was told to: that loads pandas, which gunicorn never does.
 #[must_use]
 pub fn has_loaded_superset(master: &Process) -> bool {
-    master.has_loaded_from("pandas")
+    ["site-packages", "dist-packages"].iter().any(|packages| master.has_loaded_from(&format!("{packages}/pandas")))
 }
 
 /// What a master was told when it was started.

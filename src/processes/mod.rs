@@ -91,8 +91,8 @@ impl Process {
 
     /// Whether it has a file below a folder of this name in its memory, where we may see that: a library, for instance.
     #[must_use]
-    pub fn has_loaded_from(&self, folder_name: &str) -> bool {
-        let part = format!("/{folder_name}/");
+    pub fn has_loaded_from(&self, below: &str) -> bool {
+        let part = format!("/{below}/");
         fs::read_to_string(folder(self.pid).join("maps")).is_ok_and(|maps| maps.contains(&part))
     }
 

@@ -134,7 +134,7 @@ pub fn master(target: &Target) -> Result<Pinned, GunicornError> {
 /// Sends HUP to the master that this names, and answers with its pid.
 pub async fn hup(target: &Target) -> Result<i32, GunicornError> {
     let master = master(target)?;
-    // Where a title or a program hides what it was told, what it holds in memory tells.
+    // Where a title hides what it was told, or a program decides, what it holds in memory tells.
     if Options::of(master.process()).preloads() || gunicorn::has_loaded_superset(master.process()) {
         return Err(GunicornError::Preload { pid: master.process().pid });
     }

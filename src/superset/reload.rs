@@ -70,6 +70,8 @@ pub enum ReloadError {
         strategy: &'static str,
         /// What it needs.
         setting: &'static str,
+        /// What to do.
+        hint: &'static str,
     },
     /// Gunicorn or Celery could not be signalled.
     #[error("failed to reload superset's process")]
@@ -127,10 +129,10 @@ impl ReloadError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Refused { hint, .. } => Some(hint),
+            Self::Refused { hint, .. } | Self::Incomplete { hint, .. } => Some(hint),
             Self::Gunicorn(error) => error.hint(),
             Self::Handoff(error) => error.hint(),
-            Self::Incomplete { .. } | Self::Supervisor(_) | Self::Command(_) => None,
+            Self::Supervisor(_) | Self::Command(_) => None,
         }
     }
 }
@@ -146,12 +148,15 @@ impl Way {
         let by_unit = settings.unit.clone().map(Self::Unit);
         let by_command = settings.command.clone().filter(|command| !command.is_empty()).map(Self::Command);
         let again = place.supervisor.map(|_| Self::Again);
-        let needs = |strategy, setting| ReloadError::Incomplete { strategy, setting };
+        let needs = |strategy, setting, hint| ReloadError::Incomplete { strategy, setting, hint };
         match (settings.strategy, place.role) {
             (ReloadStrategy::None, _) => Ok(Self::None),
             (ReloadStrategy::Auto, _) => auto(settings, place),
-            (ReloadStrategy::Command, _) => by_command.ok_or_else(|| needs("command", "command")),
-            (ReloadStrategy::Restart, _) => by_unit.or(again).ok_or_else(|| needs("restart", "unit")),
+            (ReloadStrategy::Command, _) => by_command
+                .ok_or_else(|| needs("command", "command", "give the words of the program that makes Superset load its config")),
+            (ReloadStrategy::Restart, _) => by_unit.or(again).ok_or_else(|| {
+                needs("restart", "unit", "name the systemd unit of Superset, or start it as `setkeeper run -- …`")
+            }),
             (ReloadStrategy::Hup, "worker") => Ok(Self::Worker(target())),
             (ReloadStrategy::Hup, "beat") => {
                 Err(ReloadError::Refused { strategy: "hup", why: "celery's beat ends on HUP", hint: "take auto or restart" })
@@ -308,7 +313,11 @@ mod tests {
     fn each_strategy_needs_its_own_and_is_refused_with_a_hint_where_it_cannot_work() {
         use ReloadStrategy::{Command, Handoff, Hup, None as Nothing, Restart};
         let bare = |strategy| settings(strategy, None, None, None);
-        let refused = |strategy| way(&bare(strategy), "web", None).unwrap_err().to_string();
+        let refused = |strategy| {
+            let error = way(&bare(strategy), "web", None).unwrap_err();
+            assert!(error.hint().is_some(), "{error}");
+            error.to_string()
+        };
         assert_eq!(way(&bare(Nothing), "web", Some(7)).unwrap(), Way::None);
         assert_eq!(way(&bare(Hup), "web", None).unwrap(), Way::Hup(Target::Only("/c.py".into())));
         assert_eq!(way(&bare(Handoff), "web", Some(7)).unwrap(), Way::Handoff(Target::Below(7)));

@@ -214,3 +214,18 @@ fn doubt(error: &Error) -> End {
         _ => End::Doubted(line(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_their_limit_never_end_and_are_not_the_same_on_each_instance() {
+        let some = || pauses(50, 500).take(50).collect::<Vec<_>>();
+        let one = some();
+        // With jitter a pause is up to twice as long as it would be.
+        assert!(one[0] >= Duration::from_millis(50) && one[0] < Duration::from_millis(100), "{:?}", one[0]);
+        assert!(one.len() == 50 && one.iter().all(|pause| *pause < Duration::from_secs(1)), "{one:?}");
+        assert!(one[49] >= Duration::from_millis(500) && one != some(), "{one:?}");
+    }
+}

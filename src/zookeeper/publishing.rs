@@ -57,14 +57,15 @@ impl Cluster {
 
 impl Publisher {
     /// Makes all these changes, in as few transactions as their sizes allow, each only while the edit is still ours. After an
-    /// error some of them may be made: look at the tree before writing again.
-    pub async fn write(&self, cluster: &Cluster, edits: &[Edit]) -> Result<(), Error> {
+    /// error some of them may be made: look at the tree before writing again. `written` hears how many were made each time.
+    pub async fn write(&self, cluster: &Cluster, edits: &[Edit], written: impl Fn(usize)) -> Result<(), Error> {
         for part in parts(edits) {
             let check = Edit::Check { path: cluster.paths().publishing(), version: Some(self.version) };
             let edits: Vec<_> = std::iter::once(check).chain(part.iter().cloned()).collect();
             if let Err(error) = cluster.apply(&edits).await {
                 return Err(self.explained(cluster, error).await);
             }
+            written(part.len());
         }
         Ok(())
     }

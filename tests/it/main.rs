@@ -8,6 +8,7 @@ mod cli_agent;
 mod cli_sidecar;
 mod cli_tree;
 mod connections;
+mod course;
 mod docs;
 mod literals;
 mod papers;

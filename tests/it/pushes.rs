@@ -2,7 +2,7 @@
 //!
 //! The clock, Superset, its faults, people who edit by hand and rival leaders are simulated; the ledger and the plan are the real
 //! ones. Each schedule must come to rest with Superset as wanted, must never touch what is not ours, and must never make
-//! a connection twice. A failing seed is printed; `SETKEEPER_SEED=n` runs that one alone.
+//! a connection twice. A failing seed is printed; `SETKEEPER_SEED=n` runs that one alone, `SETKEEPER_SEEDS=n` so many.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +28,9 @@ const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 fn laws_3_5_7_8_11_every_schedule_comes_to_rest_with_superset_as_wanted() {
     let seeds = match std::env::var("SETKEEPER_SEED") {
         Ok(seed) => vec![seed.parse().expect("SETKEEPER_SEED is a number")],
-        Err(_) => (0..SEEDS).collect::<Vec<u64>>(),
+        Err(_) => {
+            (0..std::env::var("SETKEEPER_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("a number"))).collect::<Vec<u64>>()
+        }
     };
     let mut deletions = 0;
     for seed in &seeds {
@@ -447,6 +449,38 @@ impl Schedule {
         }
         assert_eq!(self.superset.rows, before);
     }
+}
+
+#[test]
+fn law_7_a_new_leader_deletes_nothing_until_a_call_of_its_predecessor_is_over_and_it_has_looked_again() {
+    let both = || ["a", "b"].map(|name| (DatasourceName::new(name), Arc::new(wanted(name, 1)))).into_iter().collect();
+    let (mut superset, begin) = (Superset::default(), Instant::now());
+    let mut predecessor = Ledger::open(rules(true), begin);
+    predecessor.want(both(), BTreeMap::new());
+    while let Some(job) = predecessor.next(begin) {
+        predecessor.record(superset.carry_out(job), begin);
+    }
+    assert_eq!(superset.rows.len(), 2);
+
+    let mut ledger = Ledger::open(rules(true), begin);
+    ledger.want([(DatasourceName::new("a"), Arc::new(wanted("a", 1)))].into(), BTreeMap::new());
+    let (mut listed, mut deleted) = (Vec::new(), Vec::new());
+    for passed in (0..400).map(|tenths| Duration::from_millis(100) * tenths) {
+        while let Some(job) = ledger.next(begin + passed) {
+            match &job {
+                Job::List => listed.push(passed),
+                Job::Push { step: Step::Delete { .. }, .. } => deleted.push(passed),
+                Job::Look { .. } => {}
+                Job::Push { .. } => panic!("{job:?}"),
+            }
+            ledger.record(superset.carry_out(job), begin + passed);
+        }
+    }
+    let deadline = rules(true).call_deadline;
+    assert!(listed[0] < deadline && deleted.len() == 1, "{listed:?} {deleted:?}");
+    assert!(deleted[0] >= deadline, "deleted after {:?}", deleted[0]);
+    assert!(listed.iter().any(|at| (deadline..=deleted[0]).contains(at)), "it did not look again: {listed:?}");
+    assert_eq!(superset.rows.len(), 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Thousands of seeded schedules of a rollout on a simulated cluster.
 //!
 //! The clock, ZooKeeper's slots and quarantine, hosts, their Supersets and everything that can happen to them are simulated; each
-//! host's course and the choice of the release are the real ones. Asserted all the time: never more reloads than slots, nothing
+//! host's course, the choice of the release and the rule of its completion are the real ones. Asserted all the time: never more reloads than slots, nothing
 //! unproven on the live path, nothing quarantined begun; at the end: rest, with every healthy host on what it should run,
 //! whatever became of the sick ones. A failing seed is printed; `SETKEEPER_SEED=n` runs that one alone, `SETKEEPER_SEEDS=n` so many.
 
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use setkeeper::model::digest::{Release, Revision};
-use setkeeper::model::instance::InstanceId;
-use setkeeper::model::rollout::{Quarantined, Rollout};
+use setkeeper::model::instance::{Instance, InstanceId, Role, State, SupersetSeen, Version};
+use setkeeper::model::rollout::{Quarantined, Rollout, is_completed};
 use setkeeper::model::slot::{self, Boot};
 use setkeeper::rollout::course::Course;
 use setkeeper::rollout::job::{Canaries, Due, Job, Leave, Outcome, Place, ReloadFailed, Rules, Suspect, Target, Verdict, View};
@@ -56,6 +56,7 @@ struct Seen {
     sick: u32,
     started: u32,
     back_alone: u32,
+    completed_beside_held: u32,
 }
 
 impl Seen {
@@ -69,13 +70,24 @@ impl Seen {
         self.sick += other.sick;
         self.started += other.started;
         self.back_alone += other.back_alone;
+        self.completed_beside_held += other.completed_beside_held;
     }
 
     fn all_happened(&self) -> bool {
-        let Self { arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started, back_alone } = *self;
-        [arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started, back_alone]
-            .iter()
-            .all(|count| *count > 0)
+        let Self {
+            arrived,
+            invalid,
+            rolled_back,
+            quarantined,
+            crashed_amid,
+            taken_over,
+            sick,
+            started,
+            back_alone,
+            completed_beside_held,
+        } = *self;
+        let all = [arrived, invalid, rolled_back, quarantined, crashed_amid, taken_over, sick, started, back_alone];
+        all.into_iter().chain([completed_beside_held]).all(|count| count > 0)
     }
 }
 
@@ -554,6 +566,12 @@ impl Cluster {
             Job::Install(revision) => {
                 let tree = self.tree_of(revision);
                 assert!(!host.checks() || !tree.is_invalid || is_good(revision), "law 4: {revision} is on the live path");
+                // Whoever needs no slot begins here; what is live already is only put right.
+                if host.target != Target::Running && !is_good(revision) && host.journal.live.as_ref() != Some(revision) {
+                    assert!(host.connected, "law 1: begun without ZooKeeper");
+                    let is_bad = host.rollout.bars(&tree.release, Some(revision)).is_some();
+                    assert!(!is_bad, "law 6: {revision} proved bad and is begun");
+                }
                 self.seen.rolled_back += u32::from(is_good(revision) && host.journal.live.is_none());
             }
             Job::Reload(revision) => {
@@ -577,19 +595,43 @@ impl Cluster {
         }
     }
 
-    /// What any agent writes: every live host has the published release, or is held.
+    /// What any agent writes that runs the published release: it is completed, if the records of the live say so.
     fn complete(&mut self) {
-        let tree = &self.trees[self.published];
-        let has = |host: &Host| {
-            let goal = tree.goal(host.label);
-            host.journal.live.as_ref() == Some(&goal.revision) && host.journal.good.as_ref() == Some(&goal.revision)
-        };
-        let live = || self.hosts.iter().filter(|host| host.course.is_some());
-        // Where nobody is told, a broken release is not noticed.
-        if live().all(has) && live().any(|host| host.target == Target::Running) {
-            self.completed = Some(self.published);
-            self.rollout.completed = Some(tree.release.clone());
+        let release = self.trees[self.published].release.clone();
+        let live: Vec<_> = (0..self.hosts.len()).filter_map(|index| self.record(index)).collect();
+        if !is_completed(&release, &live) || self.completed == Some(self.published) {
+            return;
         }
+        let is_held = |instance: &&Instance| instance.state == State::Held;
+        if self.rollout.complete(&release) {
+            self.completed = Some(self.published);
+            self.seen.completed_beside_held += u32::from(live.iter().any(|instance| is_held(&instance)));
+        }
+    }
+
+    /// A host as the cluster sees it; not at all where its agent is gone.
+    fn record(&self, index: usize) -> Option<Instance> {
+        let host = &self.hosts[index];
+        let (state, error) = host.course.as_ref()?.state(self.view(index));
+        let of =
+            |revision: &Revision| Version { release: Some(self.tree_of(revision).release), revision: Some(revision.clone()) };
+        let applied = host.journal.good.as_ref().filter(|good| host.journal.live.as_ref() == Some(good)).map(of);
+        let serves = host.superset.as_ref().filter(|_| host.target == Target::Running && !host.sick);
+        Some(Instance {
+            id: id(index),
+            host: String::new(),
+            pid: 1,
+            version: String::new(),
+            labels: [("role".to_owned(), host.label.to_owned())].into(),
+            started_at: String::new(),
+            role: Role::Follower,
+            state,
+            since: String::new(),
+            desired: of(&self.trees[self.published].goal(host.label).revision),
+            applied: applied.unwrap_or_default(),
+            superset: SupersetSeen { healthy: serves.is_some(), ..SupersetSeen::default() },
+            error,
+        })
     }
 
     fn is_at_rest(&self) -> bool {

@@ -36,3 +36,21 @@ async fn law_2_a_setting_of_a_wrong_type_is_held_and_told_and_a_name_is_judged_b
     agent.in_sync().await;
     reloaded(&told, 2).await;
 }
+
+#[tokio::test]
+async fn where_nobody_is_told_auto_checks_nothing_and_says_so() {
+    let scene = Scene::of("unchecked").await;
+    scene.tree.fragment("10-site", "ROW_LIMIT: 5\n").await;
+    let agent = scene.agent("a").with("check", json!({"require": "auto"})).started().await;
+    agent.has_line("ROW_LIMIT = 5").await;
+    let is_told = |status: &Json| {
+        let problems = status["problems"].as_array().unwrap();
+        problems.iter().any(|one| one["field"] == "check.require" && one["severity"] == "warning")
+    };
+    agent.status_where("that nothing is checked", is_told).await;
+    let warned = || agent.log().lines().filter(|line| line.contains("WARN") && line.contains("no candidate is checked")).count();
+    scene.tree.fragment("10-site", "ROW_LIMIT: 6\n").await;
+    agent.has_line("ROW_LIMIT = 6").await;
+    agent.in_sync().await;
+    assert_eq!(warned(), 1, "once, and not at each change");
+}

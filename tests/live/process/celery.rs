@@ -23,12 +23,18 @@ fn verifier(url: &str, successes: u32, timeout: Duration) -> Verifier {
 
 /// A stand whose supervised command is one of Celery's.
 async fn stand(role: &str, arguments: &[&str]) -> Stand {
+    patient(role, arguments, Duration::from_secs(90)).await
+}
+
+/// The same, whose proofs may take so long.
+async fn patient(role: &str, arguments: &[&str], limit: Duration) -> Stand {
     let broker = format!("redis://127.0.0.1:{}/0", redis().await.port);
     let stand = Stand::new(role, Superset::place("", &[]));
     let words = stand.superset.celery_words(&stand.config(), arguments);
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     let mut stand = Stand { agent: stand.agent.supervising(&words), ..stand };
     stand.agent.set("instance", json!({"id": role, "labels": {"role": role}}));
+    stand.agent.set("verify", json!({"timeout": format!("{}s", limit.as_secs())}));
     let celery = json!({"broker_url": broker, "result_backend": broker, "imports": ["superset.sql_lab"]});
     stand.publish(&json!({"ROW_LIMIT": 1, "CELERY_CONFIG": {"$class": celery}}).to_string());
     stand.agent.start().await;
@@ -64,6 +70,29 @@ async fn a_worker_is_told_by_hup_keeps_its_pid_and_answers_its_ping() {
     .await;
     verifier.worker(&below).await.unwrap();
     assert_eq!(main_of(&stand, Kind::Worker).pid, worker.pid);
+    stand.agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_does_not_answer_with_a_new_config_gets_the_old_one_back() {
+    let node = format!("celery-back-{}@localhost", std::process::id());
+    let mut stand = patient("worker", &["worker", "--pool=solo", "--loglevel=INFO", "-n", &node], Duration::from_secs(45)).await;
+    let ready = |times: usize| {
+        let (agent, line) = (&stand.agent, format!("{node} ready"));
+        eventually("the worker is there", async move || (agent.log().matches(&line).count() >= times).then_some(()))
+    };
+    ready(1).await;
+    let good = stand.agent.rendered().unwrap();
+    let text = std::fs::read_to_string(stand.tree.path().join("config.yaml")).unwrap();
+    // Superset loads it, and no worker meets anybody there.
+    stand.publish(&text.replace(&format!(":{}/0", redis().await.port), ":9/0"));
+    let status = stand.agent.status_where("held", |status| status["instance"]["state"] == "held").await;
+    let error = status["instance"]["error"].as_str().unwrap();
+    assert!(error.contains("worker does not answer"), "{error}");
+    assert_eq!(stand.agent.rendered().unwrap(), good);
+    ready(2).await;
+    let below = Target::Below(stand.agent.pid().cast_signed());
+    verifier(&stand.superset.url, 1, Duration::from_secs(60)).worker(&below).await.unwrap();
     stand.agent.stop().await;
 }
 

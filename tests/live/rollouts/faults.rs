@@ -41,6 +41,42 @@ async fn an_agent_killed_in_any_step_ends_in_one_of_the_two_good_states() {
 }
 
 #[tokio::test]
+async fn an_agent_killed_while_the_tree_settles_or_a_release_soaks_goes_on() {
+    let slow = |mut member: Member| {
+        member.agent.set("rollout", json!({"settle": "5s", "soak": "5s"}));
+        member.beside()
+    };
+    let mut crew = Crew::of("killed-waiting", 1, slow).await;
+    let loads = crew.loads();
+    let count = |crew: &Crew, text: &str| crew.members[0].agent.log().matches(text).count();
+    for (limit, begins, ends) in
+        [(2, "superset loads the candidate", "next job=TakeSlot"), (3, "next job=Verify", "next job=FreeSlot")]
+    {
+        let (begun, ended) = (count(&crew, begins), count(&crew, ends));
+        crew.tree.fragment("10-base", format!("ROW_LIMIT: {limit}")).await;
+        logs(&crew.members[0], begins, begun).await;
+        if limit == 3 {
+            let line = format!("ROW_LIMIT = {limit}");
+            let revision = async || {
+                let text = crew.members[0].agent.has_line(&line).await;
+                crew.members[0].superset.revision().await.filter(|revision| text.contains(revision.as_str()))
+            };
+            eventually("superset runs it", revision).await;
+        }
+        crew.members[0].agent.kill();
+        assert_eq!(count(&crew, ends), ended, "it was killed too late");
+        crew.members[0].agent.start().await;
+        crew.members[0].runs(&format!("ROW_LIMIT = {limit}")).await;
+        crew.completed().await;
+        eventually("every slot is free", async || crew.slots().await.is_empty().then_some(())).await;
+        println!("killed after {begins}");
+    }
+    for load in loads {
+        assert_unharmed("kills", &load.figures().await);
+    }
+}
+
+#[tokio::test]
 async fn an_agent_killed_in_any_step_of_the_first_start_starts_superset_all_the_same() {
     let mut crew = Crew::at_rest("first-start", 3, Member::supervising).await;
     for (member, step) in crew.members.iter_mut().zip(["Check", "Install", "Reload"]) {

@@ -62,9 +62,25 @@ async fn law_5_a_release_goes_through_three_instances_one_by_one_and_no_request_
 }
 
 #[tokio::test]
+async fn a_release_goes_through_two_instances_by_handoff_and_no_request_fails() {
+    let crew = Crew::of("handoff-of-two", 2, Member::supervising).await;
+    println!("a rollout of two by handoff took {:?}", goes_through(&crew, 2, 1).await);
+}
+
+#[tokio::test]
 async fn a_release_goes_through_two_instances_by_hup_and_no_request_fails() {
     let crew = Crew::of("hup", 2, Member::beside).await;
     println!("a rollout of two by hup took {:?}", goes_through(&crew, 2, 1).await);
+}
+
+#[tokio::test]
+async fn a_release_goes_through_three_supervised_instances_by_hup_and_no_request_fails() {
+    let by_hup = |mut member: Member| {
+        member.agent.set("reload", json!({"strategy": "hup"}));
+        member.supervising()
+    };
+    let crew = Crew::of("supervised-hup", 3, by_hup).await;
+    println!("a rollout of three by hup took {:?}", goes_through(&crew, 2, 1).await);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Edits in parts, a pause, and the rollout record: what agents make of them.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use setkeeper::model::digest::{Release, Revision};
@@ -60,7 +61,9 @@ async fn law_2_a_tree_published_in_parts_is_seen_before_or_after_and_never_betwe
     });
     for round in 1..=3 {
         let publisher = cluster.begin_publishing(&edit("ann"), false).await.unwrap();
-        publisher.write(&cluster, &large(round)).await.unwrap();
+        let told = RefCell::new(Vec::new());
+        publisher.write(&cluster, &large(round), |made| told.borrow_mut().push(made)).await.unwrap();
+        assert!(told.borrow().len() > 1 && told.borrow().iter().sum::<usize>() == large(round).len(), "{told:?}");
         tokio::time::sleep(Duration::from_millis(300)).await;
         let now = agent.tree.borrow().clone().unwrap();
         assert!(!rounds(&now.snapshot).contains(&format!("A: {round}")), "the last snapshot stays");
@@ -76,12 +79,12 @@ async fn an_agent_that_starts_amid_an_edit_waits_for_its_end_and_hears_of_a_paus
     let server = Server::start().await;
     let cluster = cluster(&server.connect()).await;
     let publisher = cluster.begin_publishing(&edit("ann"), false).await.unwrap();
-    publisher.write(&cluster, &large(1)[..50]).await.unwrap();
+    publisher.write(&cluster, &large(1)[..50], |_| ()).await.unwrap();
     let mut new = Agent::start(&server.connect(), "a");
     new.link_where("connected", |link| link.connected).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(new.tree.borrow().is_none(), "half a tree is none");
-    publisher.write(&cluster, &large(1)[50..]).await.unwrap();
+    publisher.write(&cluster, &large(1)[50..], |_| ()).await.unwrap();
     publisher.finish(&cluster).await.unwrap();
     new.tree_where("all of it", |tree| tree.config.children.len() == 100).await;
     // Amid the next edit, what does not belong to the tree goes on counting.
@@ -103,13 +106,13 @@ async fn an_edit_belongs_to_who_began_it_until_it_is_taken_over() {
     let ann = cluster.begin_publishing(&edit("ann"), false).await.unwrap();
     let refused = cluster.begin_publishing(&edit("bob"), false).await.unwrap_err();
     assert!(matches!(&refused, Error::Publishing { edit } if edit.by.as_deref() == Some("ann")) && refused.hint().is_some());
-    ann.write(&cluster, &large(1)[..20]).await.unwrap();
+    ann.write(&cluster, &large(1)[..20], |_| ()).await.unwrap();
     let bob = cluster.begin_publishing(&edit("bob"), true).await.unwrap();
-    let refused = ann.write(&cluster, &large(2)[..20]).await.unwrap_err();
+    let refused = ann.write(&cluster, &large(2)[..20], |_| ()).await.unwrap_err();
     assert!(matches!(&refused, Error::Publishing { edit } if edit.by.as_deref() == Some("bob")), "{refused}");
     assert!(ann.finish(&cluster).await.is_err(), "only its creator or who took it over removes it");
     assert!(cluster.publishing().await.unwrap().is_some());
-    bob.write(&cluster, &large(1)[20..]).await.unwrap();
+    bob.write(&cluster, &large(1)[20..], |_| ()).await.unwrap();
     bob.finish(&cluster).await.unwrap();
     assert!(cluster.publishing().await.unwrap().is_none());
     assert_eq!(cluster.snapshot().await.unwrap().config.children.len(), 100);
