@@ -24,7 +24,7 @@ use crate::model::snapshot::{Branch, Tree};
 /// What should be true, by the newest tree.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// Under which everything is digested.
+    /// Under which everything is digested that counts.
     pub key: Arc<DigestKey>,
     /// What the newest tree comes to.
     pub resolution: Resolution,
@@ -103,7 +103,9 @@ impl ResolveLoop {
             Some(_) => before.as_ref().and_then(|before| before.datasources.clone()),
             None => Some((resolution.datasources.clone(), resolution.invalid.clone())),
         };
-        let (key, pause, published) = (tree.key, tree.pause, tree.snapshot.config);
+        // What stays is digested as it was: under another key, as a ZooKeeper has it that lost everything, all of it would look new.
+        let key = before.as_ref().filter(|_| held.is_some()).map_or(tree.key, |before| Arc::clone(&before.key));
+        let (pause, published) = (tree.pause, tree.snapshot.config);
         let resolved = Resolved { key, resolution, held, pause, published, datasources };
         if resolved.held.is_none() {
             self.accept(&resolved.resolution.inventory);
@@ -170,6 +172,20 @@ mod tests {
         Tree { key, snapshot: Snapshot { config, ..Snapshot::default() }, pause: None }
     }
 
+    /// The loop, not started, and what it is fed with.
+    fn lone_loop(superset: &watch::Sender<SupersetSeen>) -> (ResolveLoop, watch::Sender<Option<Tree>>) {
+        let trees = watch::Sender::default();
+        let run = ResolveLoop {
+            tree: trees.subscribe(),
+            superset: superset.subscribe(),
+            resolver: Resolver::new(Lens::default()),
+            max_loss: 0.5,
+            accepted: watch::Sender::default(),
+            resolved: watch::Sender::default(),
+        };
+        (run, trees)
+    }
+
     async fn next(resolved: &mut watch::Receiver<Option<Arc<Resolved>>>) -> Vec<String> {
         tokio::time::timeout(Duration::from_secs(5), resolved.changed()).await.unwrap().unwrap();
         let resolved = resolved.borrow_and_update().clone().unwrap();
@@ -183,18 +199,10 @@ mod tests {
             healthy: version.is_some(),
             version: version.map(ToOwned::to_owned),
         };
-        let (trees, superset) = (watch::Sender::default(), watch::Sender::new(seen(None)));
-        let (accepted, resolved) = (watch::Sender::default(), watch::Sender::default());
-        let run = ResolveLoop {
-            tree: trees.subscribe(),
-            superset: superset.subscribe(),
-            resolver: Resolver::new(Lens::default()),
-            max_loss: 0.5,
-            accepted,
-            resolved: resolved.clone(),
-        };
+        let superset = watch::Sender::new(seen(None));
+        let (run, trees) = lone_loop(&superset);
         let cancel = CancellationToken::new();
-        let (mut told, task) = (resolved.subscribe(), tokio::spawn(run.run(cancel.clone())));
+        let (mut told, task) = (run.resolved.subscribe(), tokio::spawn(run.run(cancel.clone())));
         trees.send_replace(Some(tree("THEME_DEFAULT: {}")));
         assert_eq!(next(&mut told).await, [""; 0]);
         superset.send_replace(seen(Some("5.0.0")));
@@ -209,5 +217,30 @@ mod tests {
         assert!(!told.has_changed().unwrap());
         cancel.cancel();
         task.await.unwrap();
+    }
+
+    #[test]
+    fn law_2_a_tree_that_lost_everything_even_its_key_leaves_all_as_it_was() {
+        let superset = watch::Sender::default();
+        let (mut run, _trees) = lone_loop(&superset);
+        let node = Node::new(Origin::new("/superset/datasources/sales"), "sqlalchemy_uri: duckdb://", 1);
+        let datasources = Branch { root: None, children: [(Arc::from("sales"), node)].into_iter().collect() };
+        let whole = |key: &Arc<DigestKey>| {
+            let tree = tree("ROW_LIMIT: 1");
+            Tree { key: Arc::clone(key), snapshot: Snapshot { datasources: datasources.clone(), ..tree.snapshot }, ..tree }
+        };
+        let [old, new] = [1, 2].map(|byte| Arc::new(DigestKey::from_bytes(&[byte; 32]).unwrap()));
+        let mut resolve = |tree: Tree| {
+            let resolved = Arc::new(run.resolve(tree));
+            run.resolved.send_replace(Some(Arc::clone(&resolved)));
+            resolved
+        };
+        let before = resolve(whole(&old));
+        let lost = resolve(Tree { key: Arc::clone(&new), snapshot: Snapshot::default(), pause: None });
+        assert!(before.held.is_none() && lost.held.is_some());
+        assert!(Arc::ptr_eq(&lost.key, &old), "under another key everything would be pushed once more");
+        assert_eq!(lost.datasources().map(|(valid, _)| valid.len()), Some(1));
+        let restored = resolve(whole(&new));
+        assert!(restored.held.is_none() && Arc::ptr_eq(&restored.key, &new));
     }
 }
