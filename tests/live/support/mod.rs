@@ -12,8 +12,9 @@ pub mod services;
 pub mod tree;
 pub mod wire;
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test fails: a rollout to three Supersets beside another test takes more than a minute.
@@ -31,14 +32,17 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
     }
 }
 
-/// Free ports. They are held together while they are picked, so that no two are the same, and lie below those that the kernel
-/// gives to clients, so that none is taken before its server starts.
+/// Free ports. None is given twice, since a server may start long after it got its own, and all lie below those that the kernel
+/// gives to clients, so that none is taken before.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners: [_; N] = std::array::from_fn(|_| {
-        let mut tries = std::iter::repeat_with(|| TcpListener::bind(("127.0.0.1", rand::random_range(10_000..32_000))));
-        tries.find_map(Result::ok).unwrap()
-    });
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    std::array::from_fn(|_| {
+        let mut given = GIVEN.lock().unwrap();
+        let mut tries = std::iter::repeat_with(|| rand::random_range(10_000..32_000));
+        tries
+            .find(|port| !given.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok() && given.insert(*port))
+            .unwrap()
+    })
 }
 
 /// A free port.
