@@ -2,7 +2,7 @@
 //!
 //! Reads what should be true, who leads, this instance's record and the live session; writes `releases` and `trees`, which
 //! nobody watches. The leader keeps a tree once it has stood still for a moment; everybody else looks a while later whether
-//! that was done, and does it where nobody leads. A tree that is held or in error is not kept. What fails is tried again,
+//! that was done, and does it where nobody leads. (Who notes a release as completed has kept it before.) A tree that is held or in error is not kept. What fails is tried again,
 //! and keeps nothing else from working.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use crate::model::digest::Release;
 use crate::model::instance::{Instance, Standing, State};
@@ -21,7 +21,7 @@ use crate::reconcile::resolve::Resolved;
 use crate::reconcile::sleep_to;
 use crate::zookeeper::cluster::Cluster;
 use crate::zookeeper::error::Error;
-use crate::zookeeper::releases::archive::{Archived, Said};
+use crate::zookeeper::releases::archive::Archived;
 use crate::zookeeper::releases::trim::Bounds;
 
 /// How much longer than the leader everybody else waits, at least; up to twice that.
@@ -128,12 +128,9 @@ impl Archivist {
         };
         let release = &tree.resolution.release;
         let kept = async {
-            let archived = cluster.archive(release, &tree.published, Said::default()).await?;
-            if let Archived::New(seq) = archived {
-                info!(%release, %seq, "kept a release");
-            }
+            let archived = cluster.keep_within(self.bounds, release, &tree.published).await?;
             // The command line keeps what it publishes, and knows no bounds.
-            if matches!(archived, Archived::New(_)) || self.standing.borrow().leads(Moment::now()) {
+            if matches!(archived, Archived::Known(_)) && self.standing.borrow().leads(Moment::now()) {
                 cluster.trim_releases(self.bounds).await?;
             }
             Ok::<_, Error>(())

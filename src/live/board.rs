@@ -22,7 +22,7 @@ use crate::world::{Board, Fault, FaultKind};
 use crate::zookeeper::cluster::Cluster;
 use crate::zookeeper::error::Error;
 use crate::zookeeper::link::Link;
-use crate::zookeeper::releases::archive::{Archived, Said};
+use crate::zookeeper::releases::trim::Bounds;
 use crate::zookeeper::slots::judge::{Holder, Seeker};
 use crate::zookeeper::slots::{Held, Slots, Sought};
 
@@ -49,6 +49,8 @@ pub struct Shared {
     cluster: watch::Receiver<Option<Cluster>>,
     link: watch::Receiver<Link>,
     slots: Slots,
+    /// How many releases are kept.
+    bounds: Bounds,
     held: Option<Keeping>,
     /// Who goes first, as found with the last release that was asked about.
     canaries: (Option<Release>, Vec<InstanceId>),
@@ -62,10 +64,10 @@ struct Keeping {
 }
 
 impl Shared {
-    /// As `me`, through the live session.
+    /// As `me`, through the live session, keeping releases within these bounds.
     #[must_use]
-    pub fn new(me: Seeker, cluster: watch::Receiver<Option<Cluster>>, link: watch::Receiver<Link>) -> Self {
-        Self { slots: Slots::new(me.clone()), me, cluster, link, held: None, canaries: (None, Vec::new()) }
+    pub fn new(me: Seeker, cluster: watch::Receiver<Option<Cluster>>, link: watch::Receiver<Link>, bounds: Bounds) -> Self {
+        Self { slots: Slots::new(me.clone()), me, cluster, link, bounds, held: None, canaries: (None, Vec::new()) }
     }
 
     fn cluster(&self) -> Result<Cluster, Fault> {
@@ -241,9 +243,8 @@ impl Board for LiveBoard {
         if !is_completed(release, &live) {
             return Ok(false);
         }
-        match cluster.archive(release, published, Said::default()).await {
-            Ok(Archived::New(seq)) => info!(%release, %seq, "kept a release"),
-            Ok(Archived::Known(_)) => {}
+        match cluster.keep_within(shared.bounds, release, published).await {
+            Ok(_) => {}
             Err(error) if error.is_loss() || error.is_conflict() => return Err(fault(&error)),
             // What can never be kept, and whoever keeps releases says why, is completed all the same.
             Err(error) => debug!(%release, error = line(&error), "a release is completed that was not kept"),

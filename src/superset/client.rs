@@ -2,8 +2,8 @@
 //!
 //! Every call ends within the client's timeout, whatever they need for it: a login, a
 //! repeat, a pause that a rate limit asks for. A leader that has lost its role can therefore do nothing after that
-//! time, even if its machine slept meanwhile (law 7). Reads are repeated after failures that pass by; a write is repeated only where it is certain that nothing
-//! was done: Superset could not be reached, refused the token, or was asked too often. Redirects are never followed: to a
+//! time, even if its machine slept meanwhile (law 7). Reads are repeated after failures that pass by; a write is repeated only where
+//! it is certain that nothing was done: Superset could not be reached, refused the token, or was asked too often. Redirects are never followed: to a
 //! write without CSRF Superset answers with one to its login page. One client is shared by concurrent calls.
 
 use std::sync::Arc;

@@ -77,7 +77,10 @@ impl Wiring<'_> {
             lease: lease(settings),
         };
         match settings.source {
-            Source::Zookeeper(_) => LiveBoard::Shared(Box::new(Shared::new(me, self.cluster.subscribe(), self.link.subscribe()))),
+            Source::Zookeeper(_) => {
+                let (cluster, link) = (self.cluster.subscribe(), self.link.subscribe());
+                LiveBoard::Shared(Box::new(Shared::new(me, cluster, link, self.bounds())))
+            }
             Source::Directory { .. } => LiveBoard::Alone,
         }
     }

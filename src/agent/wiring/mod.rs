@@ -224,14 +224,13 @@ impl<'a> Wiring<'a> {
             statuses: self.statuses.subscribe(),
             resync: self.settings.datasources.resync,
         };
-        let releases = &self.settings.releases;
         let archivist = Archivist {
             resolved: self.resolved.subscribe(),
             standing: self.standing.subscribe(),
             record: self.record.subscribe(),
             cluster: cluster.subscribe(),
             settle: self.settings.rollout.settle,
-            bounds: Bounds { count: usize::try_from(releases.count).unwrap_or(usize::MAX), bytes: releases.bytes },
+            bounds: self.bounds(),
         };
         parts.spawn(part("archivist", archivist.run(stages.loops.clone())));
         let outputs = zookeeper::channels::Outputs { tree: self.tree.clone(), link, standing: self.standing.clone(), cluster };
@@ -242,6 +241,12 @@ impl<'a> Wiring<'a> {
             ("source", ended.map_err(anyhow::Error::from))
         });
         Ok(seen)
+    }
+
+    /// How many releases are kept.
+    fn bounds(&self) -> Bounds {
+        let releases = &self.settings.releases;
+        Bounds { count: usize::try_from(releases.count).unwrap_or(usize::MAX), bytes: releases.bytes }
     }
 
     fn start_directory(&self, path: PathBuf, parts: &mut Parts, cancel: &CancellationToken) -> anyhow::Result<SourceSeen> {

@@ -1,4 +1,4 @@
-//! Removing kept releases: the oldest go until count and bytes are within bounds, and leftovers of writers that died.
+//! Keeping within bounds, and removing kept releases: the oldest go until count and bytes are within bounds, and leftovers of writers that died.
 //!
 //! The newest release and the completed one never go, whatever the bounds say. A tree goes with the last entry that names it,
 //! in a multi that checks the rollout record's version: one that is completed at this moment stays.
@@ -6,13 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tracing::info;
+
 use super::super::cluster::Cluster;
 use super::super::edit::Edit;
 use super::super::error::Error;
 use super::super::read::join;
 use super::Numbered;
+use super::archive::{Archived, Said};
 use crate::model::digest::Release;
 use crate::model::release::Seq;
+use crate::model::snapshot::Branch;
 
 /// How old what no entry names must be before it is a leftover.
 const LEFTOVER: Duration = Duration::from_secs(10 * 60);
@@ -32,6 +36,16 @@ impl Bounds {
 }
 
 impl Cluster {
+    /// Keeps this config tree as [`Cluster::archive`] does, for no person; where that is new, what is beyond the bounds goes.
+    pub async fn keep_within(&self, bounds: Bounds, digest: &Release, config: &Branch) -> Result<Archived, Error> {
+        let archived = self.archive(digest, config, Said::default()).await?;
+        if let Archived::New(seq) = archived {
+            info!(release = %digest, %seq, "kept a release");
+            self.trim_releases(bounds).await?;
+        }
+        Ok(archived)
+    }
+
     /// Removes what is beyond the bounds, and says which releases that were.
     pub async fn trim_releases(&self, bounds: Bounds) -> Result<Vec<Seq>, Error> {
         let version = self.rollout_version().await?;

@@ -83,3 +83,19 @@ async fn the_leader_keeps_each_distinct_tree_and_what_came_of_it_within_bounds()
     let history = newest(6).await;
     assert_eq!(history.last().unwrap()["digest"], history.iter().find(|one| one["seq"] == 4).unwrap()["digest"]);
 }
+
+#[tokio::test]
+async fn where_nobody_leads_releases_are_kept_before_they_are_completed_and_within_bounds_too() {
+    let scene = Scene::of("leaderless").await;
+    scene.tree.fragment("10-a", "ROW_LIMIT: 1").await;
+    let agent = scene.agent("a").with("datasources.push", json!(false)).with("releases.count", json!(2)).started().await;
+    for limit in 1..=4 {
+        scene.tree.fragment("10-a", format!("ROW_LIMIT: {limit}")).await;
+        agent.has_line(&format!("ROW_LIMIT = {limit}")).await;
+        let release = agent.in_sync().await["instance"]["desired"]["release"].clone();
+        eventually("it is completed", async || (scene.tree.json("rollout").await?["completed"] == release).then_some(())).await;
+        let kept = scene.tree.names("trees").await;
+        assert!(kept.iter().any(|tree| *tree == release) && kept.len() <= 2, "{kept:?}");
+    }
+    assert!(scene.tree.names("leader").await.is_empty());
+}

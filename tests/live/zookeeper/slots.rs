@@ -14,6 +14,7 @@ use setkeeper::zookeeper::cluster::{Cluster, LIMIT};
 use setkeeper::zookeeper::edit::Expect;
 use setkeeper::zookeeper::error::Error;
 use setkeeper::zookeeper::link::{Link, Taken};
+use setkeeper::zookeeper::releases::trim::Bounds;
 use setkeeper::zookeeper::slots::judge::{Holder, Seeker};
 use setkeeper::zookeeper::slots::{Held, Slots, Sought, new_boot};
 use tokio::sync::watch;
@@ -148,7 +149,7 @@ async fn law_5_a_twin_under_the_same_id_neither_takes_nor_finds_a_slot() {
     let twins = cluster.slots().await.unwrap();
     let link = watch::Sender::new(Link { connected: true, ..Link::default() });
     let (_session, session) = watch::channel(Some(cluster.clone()));
-    let mut board = LiveBoard::Shared(Box::new(Shared::new(seeker("a", 1), session, link.subscribe())));
+    let mut board = LiveBoard::Shared(Box::new(Shared::new(seeker("a", 1), session, link.subscribe(), Bounds::LEAST)));
     let goal = Goal { release: Release::new("d"), revision: revision() };
     assert_eq!(board.take(&goal).await.unwrap(), Leave::NotNow, "nobody has said yet whose the id is");
     assert!(board.recall().await.is_err());
